@@ -24,6 +24,13 @@ PositiveInt = Annotated[int, annotated_types.Ge(1)]
 NonNegativeInt = Annotated[int, annotated_types.Ge(0)]
 
 
+class Local:
+    """Marks, in `Annotated`, a setting that says where things lie: no part of a run's identity."""
+
+
+LocalPath = Annotated[str, Local]
+
+
 @dataclass(frozen=True)
 class Setting:
     """One setting of a component: its name, type and default (`REQUIRED` without one)."""
@@ -36,6 +43,11 @@ class Setting:
     def required(self) -> bool:
         """Whether a configuration has to bind it."""
         return self.default is REQUIRED
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a path or the like, which does not enter a run's identity."""
+        return any(Local in getattr(p, "__metadata__", ()) for p in _parts(self.annotation))
 
     def kinds(self) -> list[Kind]:
         """Return the kinds of component that the setting may refer to."""
