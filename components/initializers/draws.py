@@ -1,4 +1,4 @@
-"""Draws that initializers share. Weights are (out, in, ...): the axes after the first are inputs."""
+"""Draws that initializers share. Weights are (out, in, ...): axes after the first are inputs."""
 
 from __future__ import annotations
 

@@ -111,13 +111,14 @@ class DiT(nn.Module):
     def head(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """Return F (B, C, H, W) from tokens (B, N, D) and the condition (B, D)."""
         patches = self.output(tokens, condition)
-        return rearrange(
+        F: Tensor = rearrange(
             patches,
             "b (h w) (p q c) -> b c (h p) (w q)",
             h=self.rows,
             p=self.patch_size,
             q=self.patch_size,
         )
+        return F
 
     def forward(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> Tensor:
         """Return F (B, C, H, W)."""

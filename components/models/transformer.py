@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -29,7 +30,7 @@ class Modulation(nn.Module):
         """Return K vectors (B, 1, D) from a condition (B, D)."""
         projected = self.linear(nn.functional.silu(condition))
         vectors: Tensor = self.norm(rearrange(projected, "b (k d) -> b k d", k=self.vectors))
-        return vectors.split(1, dim=1)
+        return torch.split(vectors, 1, dim=1)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -108,7 +109,7 @@ class Block(nn.Module):
         inward = modulate(self.attention_norm(tokens), shift_a, scale_a)
         tokens = tokens + gate_a * self.attention(inward)
         inward = modulate(self.mlp_norm(tokens), shift_m, scale_m)
-        return tokens + gate_m * self.mlp(inward)
+        return torch.add(tokens, gate_m * self.mlp(inward))
 
 
 class Output(nn.Module):

@@ -41,4 +41,5 @@ class L2(nn.Module):
         """Normalise (B, H, N, dim)."""
         unit = rms_normalised(x, self.eps) / math.sqrt(self.dim)
         factor = torch.exp(self.log_temperature / 2) * self.dim**0.25
-        return (unit * factor).to(x.dtype)
+        scaled: Tensor = unit * factor
+        return scaled.to(x.dtype)

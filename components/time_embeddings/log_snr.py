@@ -37,7 +37,7 @@ class LogSNR(nn.Module):
         super().__init__()
         require(features % 2 == 0, f"features is {features}: cosines and sines need an even number")
         require(0 < margin < 0.5, f"margin is {margin}: it has to lie between 0 and 0.5")
-        self.half, self.margin = features // 2, margin
+        self.pairs, self.margin = features // 2, margin
         self.max_period = positive("max_period", max_period)
         self.projection = Projection(features, hidden_size)
 
@@ -45,7 +45,7 @@ class LogSNR(nn.Module):
         """Embed times (B,) as (B, D)."""
         squeezed = self.margin + (1 - 2 * self.margin) * time.double()
         log_ratio = torch.log1p(-squeezed) - squeezed.log()
-        steps = torch.arange(self.half, dtype=torch.float64, device=time.device) / self.half
+        steps = torch.arange(self.pairs, dtype=torch.float64, device=time.device) / self.pairs
         frequencies = torch.exp(-math.log(self.max_period) * steps)
         embedded: Tensor = self.projection(cos_sin(log_ratio[:, None] * frequencies))
         return embedded

@@ -31,13 +31,13 @@ class Sinusoidal(nn.Module):
     ) -> None:
         super().__init__()
         require(features % 2 == 0, f"features is {features}: cosines and sines need an even number")
-        self.half = features // 2
+        self.pairs = features // 2
         self.max_period = positive("max_period", max_period)
         self.projection = Projection(features, hidden_size)
 
     def forward(self, time: Tensor) -> Tensor:
         """Embed times (B,) as (B, D)."""
-        steps = torch.arange(self.half, dtype=torch.float64, device=time.device) / self.half
+        steps = torch.arange(self.pairs, dtype=torch.float64, device=time.device) / self.pairs
         frequencies = torch.exp(-math.log(self.max_period) * steps)
         embedded: Tensor = self.projection(cos_sin(time.double()[:, None] * frequencies))
         return embedded

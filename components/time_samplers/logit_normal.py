@@ -22,7 +22,8 @@ class LogitNormal:
 
     def mass_below(self, bound: Tensor) -> Tensor:
         """Return the share of the distribution below the bound, which lies in [0, 1]."""
-        return torch.special.ndtr((torch.logit(bound) - self.mean) / self.std)
+        below: Tensor = torch.special.ndtr((torch.logit(bound) - self.mean) / self.std)
+        return below
 
     def quantile_below(self, u: Tensor, bound: Tensor) -> Tensor:
         """Return the quantile of the distribution truncated to [0, bound], never above it."""

@@ -11,11 +11,11 @@ from framework.settings import Positive
 class PowerAverage:
     """Weights of the past count like (time)^gamma: decay (1 - 1/step)^(gamma + 1).
 
-    Karras et al., "Analyzing and Improving the Training Dynamics of Diffusion Models", 2024 (EDM2),
-    equation 127. The averaged stretch grows with training; no start-up bias.
+    Karras et al., "Analyzing and Improving the Training Dynamics of Diffusion Models", 2024 (EDM2).
+    The averaged stretch grows with training; no start-up bias.
 
     Args:
-        gamma: exponent; 6.94 averages over about 10 % of training, 16.97 over about 5 %.
+        gamma: exponent; 6.94 gives a profile of relative width 0.10 of training, 16.97 one of 0.05.
     """
 
     def __init__(self, gamma: Positive = 6.94) -> None:
@@ -23,4 +23,4 @@ class PowerAverage:
 
     def decay(self, step: int) -> float:
         """Return the decay for update number `step`, from 1."""
-        return (1 - 1 / step) ** (self.exponent + 1)
+        return float((1 - 1 / step) ** (self.exponent + 1))
