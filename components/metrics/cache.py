@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -63,7 +64,8 @@ def _read(path: Path, dataset: Dataset) -> Classifier | None:
         return None
     except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, TypeError, KeyError) as error:
         _log.warning("the cached classifier %s is damaged and trained again: %s", path, error)
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
         return None
     return network.requires_grad_(False).eval()
 

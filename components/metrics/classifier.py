@@ -1,7 +1,7 @@
 """The fixed classifier whose features judge small images.
 
-It is trained once on the training split, deterministically, and cached. Its weights' hash is part of
-the names of the scores that depend on it.
+It is trained once on the training split, deterministically, and cached. Its weights' hash is part
+of the names of the scores that depend on it.
 """
 
 from __future__ import annotations

@@ -181,6 +181,15 @@ class Journal:
                 raise
         self.end += len(data)
 
+    def hold(self) -> None:
+        """Takes the lock again, which reading the journal in this process gives up.
+
+        Raises:
+            StorageError: another process has taken it.
+        """
+        with explained(self.path, "hold"):
+            self._lock()
+
     def close(self) -> None:
         """Closes the file; a second call does nothing."""
         if self._descriptor >= 0:
@@ -189,7 +198,6 @@ class Journal:
 
     def _lock(self) -> None:
         # lockf, not flock: forked data-loading workers that outlive a kill must not hold it.
-        # Taken again at every append: reading the journal in this process gives it up.
         try:
             with suppress_unsupported():
                 fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -252,6 +252,7 @@ class RunWriter:
         begin = time.monotonic()
         replace_file(self._directory / layout.HDF5_NAME, self._image())
         self._changes = Changes()
+        self._journal.hold()
         self._next_publish = _later(begin, self._publish_seconds)
 
     def close(self) -> None:
@@ -283,8 +284,9 @@ class RunWriter:
     def _take(self) -> list[Record]:
         """What is buffered, as records; the buffers stay until the disk has it."""
         records = []
-        if self._scalars:
-            records.append(scalars_record({t: points_of(c) for t, c in self._scalars.items()}))
+        scalars = {tag: points_of(column) for tag, column in self._scalars.items() if column}
+        if scalars:
+            records.append(scalars_record(scalars))
         records += self._queue
         if self._flight_is_new:
             records.append(flight_record(list(self._flight)))
