@@ -14,7 +14,7 @@ import torch
 from framework.configuration import Configuration
 from framework.results import RunConfig, RunWriter
 from framework.streams import Streams
-from framework.training import provenance
+from framework.training import compilation, provenance
 from framework.training.batches import Batches
 from framework.training.checkpoints import Checkpoints
 from framework.training.experiment import Experiment
@@ -60,13 +60,16 @@ def _run(directory: Path, pulse: Pulse, stop: StopRequest) -> State:
     if state is not None:
         trainer.load_state_dict(state)
         log.info("going on from step %d", trainer.step)
+    batches = Batches(train.dataset, Streams(train.seed), train.batch_size, device)
+    if train.compile:
+        compilation.compile_steps(trainer, batches.at(trainer.step + 1))
     pulse.now.step, pulse.now.steps = trainer.step, train.steps
     pulse.beat(force=True)
     config = _run_config(experiment, device, directory)
     with RunWriter(directory, config=config, resume_step=trainer.step, tensorboard=True) as writer:
         return Loop(
             trainer=trainer,
-            batches=Batches(train.dataset, Streams(train.seed), train.batch_size, device),
+            batches=batches,
             scorer=Scorer(experiment.evaluation, trainer),
             score_every=experiment.evaluation.every,
             logging=experiment.logging,

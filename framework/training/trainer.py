@@ -25,10 +25,9 @@ EVALUATION = "evaluation"
 class Trainer:
     """A network in training: weights, averages, optimizer and the step they have reached."""
 
-    def __init__(self, settings: Train, device: torch.device, passes: Passes | None = None) -> None:
+    def __init__(self, settings: Train, device: torch.device) -> None:
         self.settings = settings
         self.device = device
-        self.passes = passes or Passes()
         self.step = 0
         self.model = build_model(settings).to(device)
         self.averages = Averages(
@@ -39,12 +38,21 @@ class Trainer:
         self.recorder = Recorder(device)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._scaler = scaler(settings.precision, device)
+        self.use(Passes())
+
+    def use(self, passes: Passes) -> None:
+        """Run the network with these passes from now on."""
         self._evaluate = Evaluator(
             self.model,
             self.averages.networks,
-            self.passes,
-            partial(autocast, settings.precision, device),
+            passes,
+            partial(autocast, self.settings.precision, self.device),
         )
+
+    def try_step(self, batch: Batch) -> None:
+        """Run a step's forward and backward passes and forget their result."""
+        self.settings.loss(batch, self._evaluate).total.mean().backward()
+        self.optimizer.zero_grad(set_to_none=True)
 
     def train_step(self, batch: Batch) -> None:
         """Make one update from a batch and record its scalars."""
