@@ -1,0 +1,153 @@
+"""One run from the command line: bad input, and resuming bit for bit after kill -9."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from framework.command import main
+from framework.results import read_run
+from launch.train import program
+
+ROOT = Path(__file__).parents[2]
+SMALL = [
+    "train.steps = 40",
+    "models.dit.hidden_size = 12",
+    "models.dit.depth = 1",
+    "train.batch_size = 16",
+    "logging.every = 5",
+    "logging.checkpoint_every = 10",
+    "logging.pictures = 2",
+    "evaluation.metrics = ()",
+    "evaluation.every = 20",
+]
+
+
+def command(output, *options, sets=SMALL):
+    bindings = [part for binding in sets for part in ("--set", binding)]
+    program = [sys.executable, str(ROOT / "launch/train.py"), "--gin", str(ROOT / "gin/digits.gin")]
+    return [*program, *bindings, "--output", str(output), *options]
+
+
+def train(output, *options, sets=SMALL, cwd=None):
+    return subprocess.run(
+        command(output, *options, sets=sets), capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+def kill_at_checkpoint(output, step):
+    """Start training and kill -9 it once the checkpoint of a step is there."""
+    process = subprocess.Popen(command(output), stderr=subprocess.DEVNULL)
+    wanted = output / f"checkpoints/step-{step:08d}.pt"
+    deadline = time.monotonic() + 120
+    while not wanted.exists():
+        assert process.poll() is None, "ended before the checkpoint"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def assert_equal(left, right, path=""):
+    assert type(left) is type(right), path
+    if isinstance(left, dict):
+        assert left.keys() == right.keys(), path
+        for key in left:
+            assert_equal(left[key], right[key], f"{path}/{key}")
+    elif isinstance(left, list):
+        for index, (a, b) in enumerate(zip(left, right, strict=True)):
+            assert_equal(a, b, f"{path}/{index}")
+    elif isinstance(left, torch.Tensor):
+        assert torch.equal(left.nan_to_num(), right.nan_to_num()), path
+    else:
+        assert left == right, path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    output = tmp_path_factory.mktemp("undisturbed") / "run"
+    result = train(output)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"done: {output}\n"
+    return output
+
+
+def last_state(output):
+    return torch.load(output / "checkpoints/step-00000040.pt", weights_only=True)
+
+
+def test_a_killed_run_resumes_bit_for_bit(undisturbed, tmp_path):
+    output = tmp_path / "run"
+    kill_at_checkpoint(output, 20)
+    assert not (output / "checkpoints/step-00000040.pt").exists()
+    result = train(output)
+    assert result.returncode == 0, result.stderr
+    assert "going on from step" in (output / "log.txt").read_text()
+    assert_equal(last_state(output), last_state(undisturbed))
+    ours, theirs = read_run(output), read_run(undisturbed)
+    assert set(ours.scalars) == set(theirs.scalars)
+    for tag in set(ours.scalars) - {"rate/steps_per_second"}:
+        columns = ["step", "value"]
+        assert ours.scalars[tag][columns].equals(theirs.scalars[tag][columns]), tag
+    assert ours.samples.keys() == theirs.samples.keys()
+    for key in ours.samples:
+        assert (ours.samples[key].images == theirs.samples[key].images).all()
+
+
+def test_a_finished_run_goes_on_when_its_steps_are_raised(undisturbed, tmp_path):
+    output = tmp_path / "run"
+    assert train(output, sets=[*SMALL, "train.steps = 20"]).returncode == 0
+    result = train(output)
+    assert result.returncode == 0, result.stderr
+    assert_equal(last_state(output), last_state(undisturbed))
+
+
+def test_config_gin_trains_the_same_run_again(undisturbed, tmp_path):
+    output = tmp_path / "again"
+    gin = [sys.executable, str(ROOT / "launch/train.py"), "--gin", str(undisturbed / "config.gin")]
+    subprocess.run([*gin, "--output", str(output)], check=True, capture_output=True)
+    assert_equal(last_state(output), last_state(undisturbed))
+
+
+BAD = {
+    "train.batch_size = 0": "train.batch_size",
+    "train.lossy = 1": "loss",
+    "losses.tvm.target_dcay = 0.5": "target_decay",
+    "train.loss = @losses.tmv()": "tvm",
+    "time_samplers.gap_star.gap_std = -1.0": "gap_std",
+    "time_samplers.clamp.t_mean = 0.5": "time_samplers.clamp",
+    "models.dit.num_heads = 5": "num_heads",
+    "train.device = 'cuda'": "GPU",
+    "train.steps = ": "train.steps",
+}
+
+
+def refused(monkeypatch, capsys, output, *bindings):
+    """Run the program in this process; return what it says on standard error."""
+    monkeypatch.setattr(sys, "argv", command(output, sets=[*SMALL, *bindings])[1:])
+    with pytest.raises(SystemExit) as end:
+        main(program)
+    captured = capsys.readouterr()
+    assert end.value.code == 2, captured.err
+    assert captured.out == ""
+    assert len(captured.err.strip().splitlines()) <= 2, captured.err
+    return captured.err
+
+
+@pytest.mark.parametrize("binding", BAD)
+def test_bad_input_is_answered_and_nothing_is_written(binding, tmp_path, monkeypatch, capsys):
+    if torch.cuda.is_available() and "cuda" in binding:
+        pytest.skip("this machine has a GPU")
+    assert BAD[binding] in refused(monkeypatch, capsys, tmp_path / "run", binding)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_another_run_is_refused(undisturbed, monkeypatch, capsys):
+    before = (undisturbed / "config.gin").read_text()
+    message = refused(monkeypatch, capsys, undisturbed, "losses.tvm.target_decay = 0.5")
+    assert "losses.tvm.target_decay" in message
+    assert (undisturbed / "config.gin").read_text() == before
