@@ -15,7 +15,7 @@ from rich.markup import escape
 from framework import plugins, registry
 from framework.command import add_plugin_argument, main, parser
 from framework.configuration import text
-from framework.errors import UserError, nearest
+from framework.errors import UserError, a, nearest
 from framework.kinds import KINDS, Kind
 from framework.registry import Component
 from framework.settings import Setting
@@ -96,7 +96,7 @@ def _literal(value: object) -> str:
 
 def _type(setting: Setting) -> str:
     kinds = setting.kinds()
-    return f"a {' or '.join(kind.name for kind in kinds)}" if kinds else setting.describe()
+    return a(" or ".join(kind.name for kind in kinds)) if kinds else setting.describe()
 
 
 if __name__ == "__main__":
