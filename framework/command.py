@@ -96,10 +96,7 @@ def main(program: Callable[[], int | None]) -> NoReturn:
 
 
 def _leave_script_folder() -> None:
-    """Take launch/ off the import path: its components.py is not the package `components`.
-
-    The repository takes its place, so that a checkout runs its own code.
-    """
-    root = Path(__file__).resolve().parents[1]
-    if sys.path and Path(sys.path[0]).resolve() == root / "launch":
-        sys.path[0] = str(root)
+    """Take launch/ off the import path: its components.py is not the package `components`."""
+    folder = Path(sys.argv[0]).resolve().parent
+    if folder.name == "launch" and sys.path and Path(sys.path[0]).resolve() == folder:
+        del sys.path[0]

@@ -17,3 +17,8 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Return "; did you mean a, b?" for the names closest to `name`, or an empty string."""
     matches = difflib.get_close_matches(name, sorted(known), n=count, cutoff=0.5)
     return f"; did you mean {', '.join(matches)}?" if matches else ""
+
+
+def a(noun: str) -> str:
+    """Return a noun with its article: a loss, an attention."""
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"

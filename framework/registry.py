@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import gin
 
-from framework.errors import UserError, nearest
+from framework.errors import UserError, a, nearest
 from framework.kinds import KINDS, Kind
 from framework.plugins import failure_note
 from framework.settings import Setting, settings_of
@@ -137,12 +137,12 @@ def missing_members(kind: Kind, thing: object) -> str | None:
             continue
         own = getattr(thing, name, None)
         if not callable(own) or (name == "__call__" and not _defines_call(thing)):
-            return f"lacks {name}{inspect.signature(method)}, which a {kind.name} needs"
+            return f"lacks {name}{inspect.signature(method)}, which {a(kind.name)} needs"
         expected = _arity(method) - (not inspect.isclass(thing))
         if not _accepts(own, expected):
             return (
-                f"its {name}{inspect.signature(own)} does not take the arguments of a "
-                f"{kind.name}: {name}{inspect.signature(method)}"
+                f"its {name}{inspect.signature(own)} does not take the arguments of "
+                f"{a(kind.name)}: {name}{inspect.signature(method)}"
             )
     return None
 

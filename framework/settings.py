@@ -109,7 +109,7 @@ def _describe(annotation: Any) -> str:
     if annotation is Ellipsis:
         return "..."
     if origin is not None and arguments:
-        inside = "; ".join(_describe(a) for a in arguments if not isinstance(a, list))
+        inside = ", ".join(_describe(a) for a in arguments if not isinstance(a, list))
         return f"{getattr(origin, '__name__', origin)}[{inside}]"
     return getattr(annotation, "__name__", str(annotation))
 

@@ -7,14 +7,15 @@ python launch/components.py losses.tvm       one component; `tvm` will do where 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from framework import plugins, registry
 from framework.command import add_plugin_argument, main, parser
 from framework.configuration import text
-from framework.errors import UserError, nearest
+from framework.errors import UserError, a, nearest
 from framework.kinds import KINDS, Kind
 from framework.registry import Component
 from framework.settings import Setting
@@ -57,10 +58,7 @@ def _find(name: str) -> list[Component]:
 def _print_all(console: Console) -> None:
     for kind in KINDS.values():
         console.print(f"[bold]{kind.name}[/bold] ({kind.module}.*){_given(kind)}")
-        grid = Table.grid(padding=(0, 2))
-        for component in registry.components(kind.name):
-            grid.add_row("", escape(component.selector), escape(component.summary))
-        console.print(grid)
+        _print_rows(console, [(c.selector, c.summary) for c in registry.components(kind.name)])
     if plugins.failure_note():
         console.print(escape(plugins.failure_note().strip()))
 
@@ -68,11 +66,21 @@ def _print_all(console: Console) -> None:
 def _print_component(console: Console, component: Component) -> None:
     console.print(f"[bold]{component.selector}[/bold]  {escape(component.summary)}")
     console.print(f"  {component.kind.name} of {component.module}{_given(component.kind)}")
-    grid = Table.grid(padding=(0, 2))
-    for setting in component.settings.values():
-        default = "required" if setting.required else f"= {_literal(setting.default)}"
-        grid.add_row("  ", escape(setting.name), escape(default), escape(_type(setting)))
-    console.print(grid)
+    _print_rows(
+        console,
+        [
+            (s.name, "required" if s.required else f"= {_literal(s.default)}", _type(s))
+            for s in component.settings.values()
+        ],
+    )
+
+
+def _print_rows(console: Console, rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns, each row on one line however wide the terminal."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths))
+        console.print(f"    {escape(cells.rstrip())}")
 
 
 def _given(kind: Kind) -> str:
@@ -88,7 +96,7 @@ def _literal(value: object) -> str:
 
 def _type(setting: Setting) -> str:
     kinds = setting.kinds()
-    return f"a {' or '.join(kind.name for kind in kinds)}" if kinds else setting.describe()
+    return a(" or ".join(kind.name for kind in kinds)) if kinds else setting.describe()
 
 
 if __name__ == "__main__":

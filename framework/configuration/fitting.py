@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from framework import registry
 from framework.configuration.parsing import Origin
 from framework.configuration.values import Reference, Value, references, text
-from framework.errors import UserError
+from framework.errors import UserError, a
 from framework.kinds import Kind
 from framework.settings import REQUIRED, Setting
 
@@ -86,7 +86,7 @@ def mismatch(annotation: Any, value: Value) -> str | None:
         pairs = [(arguments[0], k) for k in value] + [(arguments[1], v) for v in value.values()]
         return next((p for p in (mismatch(a, v) for a, v in pairs) if p), None)
     if not isinstance(value, Reference):
-        return f"wants a {kinds[0].name}, such as {examples(kinds)}"
+        return f"wants {a(kinds[0].name)}, such as {examples(kinds)}"
     return _misplaced(value, Setting("", annotation, REQUIRED))
 
 
@@ -98,7 +98,7 @@ def _misplaced(reference: Reference, setting: Setting) -> str | None:
         return None
     wanted = " or ".join(kind.name for kind in kinds) or "plain value"
     such_as = f", such as {examples(kinds)}" if kinds else ""
-    return f"{reference} is a {found.kind.name}; a {wanted} is wanted{such_as}"
+    return f"{reference} is {a(found.kind.name)}; {a(wanted)} is wanted{such_as}"
 
 
 def _takes_anything(annotation: Any) -> bool:

@@ -175,4 +175,6 @@ def _branch(value: Value, known: Mapping[tuple[str, str], Node]) -> Any:
             return {"{}": sorted(pairs, key=json.dumps)}
         case bytes():
             return {"b": value.hex()}
+        case float():
+            return value + 0.0  # -0.0 is 0.0
     return value

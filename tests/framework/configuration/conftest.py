@@ -1,4 +1,4 @@
-"""Toy roots in place of the real ones, and a way to write gin files."""
+"""Toy components and roots in place of the real ones, and a way to write gin files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import gin
 import pytest
 
+from framework import plugins, registry
 from framework.configuration import roots
 from tests.framework.configuration import toys
 
@@ -14,6 +15,10 @@ Write = Callable[[str, str], Path]
 
 @pytest.fixture(autouse=True)
 def toy_roots(monkeypatch):
+    mine = {c.selector: c for c in registry.components() if c.module == toys.__name__}
+    monkeypatch.setattr(registry, "_components", mine)
+    monkeypatch.setattr(plugins, "_installed_loaded", True)
+    monkeypatch.setattr(plugins, "_failures", {})
     monkeypatch.setattr(roots, "_roots", {})
     roots.register_root("toy", toys.Toy, identity=True)
     roots.register_root("toy_logging", toys.ToyLogging, identity=False)

@@ -1,0 +1,130 @@
+"""Building a component at a small size, with stand-ins for what it is given and needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from framework import registry
+from framework.errors import UserError, nearest
+from framework.kinds import Kind
+from framework.protocols import Examples
+from framework.registry import Component
+from framework.settings import Setting
+
+BATCH = 4
+HIDDEN = 16
+CLASSES = 4
+SHAPE = (1, 8, 8)
+
+
+class Embedding(nn.Module):
+    """A time embedding: (B,) to (B, HIDDEN)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, HIDDEN)
+
+    def forward(self, time: Tensor) -> Tensor:
+        """Return a linear map of the time."""
+        out: Tensor = self.layer(time[:, None])
+        return out
+
+
+class Pictures:
+    """A dataset of random pictures whose class is their mean's."""
+
+    name = "pictures"
+    shape = SHAPE
+    num_classes = CLASSES
+
+    def __init__(self, count: int = 64) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self._labels = torch.arange(count) % CLASSES
+        noise = torch.randn(count, *SHAPE, generator=generator)
+        self._x = noise + self._labels.view(-1, 1, 1, 1)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def examples(self, indices: Tensor, u: Tensor) -> Examples:
+        """Return the examples of some indices."""
+        return Examples(self._x[indices], self._labels[indices])
+
+    def labels(self) -> Tensor:
+        """Return all labels."""
+        return self._labels
+
+    def held_out(self) -> Examples:
+        """Return the last examples."""
+        return Examples(self._x[-CLASSES:], self._labels[-CLASSES:])
+
+    def images(self, x: Tensor) -> Tensor:
+        """Return pictures as bytes."""
+        return (x.clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def parameters() -> list[tuple[str, nn.Parameter]]:
+    """Return a matrix and a vector, named, as an optimizer gets them."""
+    generator = torch.Generator().manual_seed(0)
+    draw = partial(torch.randn, generator=generator)
+    return [("weight", nn.Parameter(draw(8, 8))), ("bias", nn.Parameter(draw(8)))]
+
+
+_GIVEN: dict[str, Callable[[], Any]] = {
+    "hidden_size": lambda: HIDDEN,
+    "embedding": lambda: Embedding,
+    "dim": lambda: 8,
+    "shape": lambda: SHAPE,
+    "num_classes": lambda: CLASSES,
+    "parameters": parameters,
+    "dataset": Pictures,
+}
+
+
+def build(component: Component, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return an instance and what it was given.
+
+    Raises:
+        UserError: an argument is not one of its own, or a required setting is missing.
+    """
+    kind = component.kind
+    known = [*kind.given, *component.settings]
+    stray = next((name for name in arguments if name not in known), None)
+    if stray is not None:
+        raise UserError(f"{component.selector} has no setting '{stray}'{nearest(stray, known)}")
+    given = {name: arguments.get(name, _GIVEN[name]()) for name in kind.given}
+    settings = {name: value for name, value in arguments.items() if name in component.settings}
+    torch.manual_seed(0)
+    return component.build(**given, **_settings(component, settings)), given
+
+
+def _settings(component: Component, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with the first registered component for every one that is needed."""
+    settings = dict(chosen)
+    missing = []
+    for setting in component.settings.values():
+        if setting.required and setting.name not in settings:
+            found = next(_candidates(setting), None)
+            if found is None:
+                missing.append(setting.name)
+            elif found.kind.given:
+                settings[setting.name] = partial(found.build, **_settings(found, {}))
+            else:
+                settings[setting.name] = found.build(**_settings(found, {}))
+    if missing:
+        raise UserError(f"{component.selector} needs {', '.join(missing)}: pass them to the check")
+    return settings
+
+
+def _candidates(setting: Setting) -> Iterator[Component]:
+    """Yield registered components for a setting that need nothing but other components."""
+    kinds: list[Kind] = setting.kinds()
+    for kind in kinds:
+        for component in registry.components(kind.name):
+            if all(s.kinds() or not s.required for s in component.settings.values()):
+                yield component

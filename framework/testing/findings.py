@@ -1,0 +1,48 @@
+"""What several checks look for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+Findings = Iterator[str]
+
+
+def tensor(
+    name: str, value: object, shape: Sequence[int], dtype: torch.dtype | None = None
+) -> Findings:
+    """Yield what is wrong with a tensor: its type, shape, dtype, or numbers that are not finite."""
+    if not isinstance(value, Tensor):
+        yield f"{name} is a {type(value).__name__}, not a tensor"
+        return
+    if tuple(value.shape) != tuple(shape):
+        yield f"{name} has the shape {tuple(value.shape)} instead of {tuple(shape)}"
+    if dtype is not None and value.dtype != dtype:
+        yield f"{name} is {value.dtype} instead of {dtype}"
+    if value.is_floating_point() and not value.isfinite().all():
+        yield f"{name} has numbers that are not finite"
+
+
+def differentiable(
+    name: str, function: Callable[..., Tensor], *inputs: Tensor, reverse: bool = True
+) -> Findings:
+    """Yield what is wrong with a function's derivatives, forward-mode ones and gradients."""
+    tangents = tuple(torch.ones_like(each) for each in inputs)
+    try:
+        tangent = torch.func.jvp(function, inputs, tangents)[1]
+    except (RuntimeError, NotImplementedError, TypeError) as error:
+        yield f"{name} has no forward-mode derivative: {' '.join(str(error).split())[:200]}"
+        return
+    yield from tensor(f"the tangent of {name}", tangent, tangent.shape)
+    if not reverse:
+        return
+    leaves = [each.detach().clone().requires_grad_() for each in inputs]
+    out = function(*leaves)
+    if not out.requires_grad:
+        yield f"{name} is cut off from its input: no gradient flows"
+        return
+    for gradient in torch.autograd.grad(out.sum(), leaves, allow_unused=True):
+        if gradient is not None:
+            yield from tensor(f"the gradient of {name}", gradient, gradient.shape)

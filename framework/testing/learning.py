@@ -1,0 +1,163 @@
+"""Checks of what trains a network."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from framework.evaluator import Evaluator
+from framework.protocols import Batch, Conditions, LossTerms, Times
+from framework.testing.building import BATCH, CLASSES, SHAPE, parameters
+from framework.testing.findings import Findings, tensor
+
+Given = Mapping[str, Any]
+STEP = 1e-3  # of the difference quotient
+MANY = 256
+
+
+class _Network(nn.Module):
+    """F = a x + b (t - s) + c w, the smallest network that every query moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.tensor(0.3)), nn.Parameter(torch.tensor(0.2))
+
+    def forward(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> Tensor:
+        """Return F, shaped like x."""
+        ones = [-1] + [1] * (x.dim() - 1)
+        return self.a * x + self.b * (t - s).view(ones) + 0.1 * w.view(ones)
+
+
+def _uniform(stream: str, width: int, count: int = BATCH) -> Tensor:
+    generator = torch.Generator().manual_seed(len(stream))
+    return torch.rand(count, width, generator=generator, dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
+
+
+def time_sampler(sample: Any, given: Given) -> Findings:
+    """Check 1 >= t >= s >= 0 in float32, a map of the uniforms."""
+    u = _uniform("times", 4, MANY)
+    times = sample(u)
+    if not isinstance(times, Times):
+        yield f"it returns a {type(times).__name__} instead of Times"
+        return
+    for name, value in vars(times).items():
+        yield from tensor(name, value, (MANY,), torch.float32)
+        if ((value < 0) | (value > 1)).any():
+            yield f"{name} leaves [0, 1]"
+    if (times.t < times.s).any():
+        yield "some t are smaller than their s"
+    again = sample(u)
+    if not all(torch.equal(value, getattr(again, name)) for name, value in vars(times).items()):
+        yield "the same uniforms give other times: it draws numbers of its own"
+
+
+def guidance(draw: Any, given: Given) -> Findings:
+    """Check classes and weights, with w = 1 wherever the label is dropped."""
+    labels = torch.arange(MANY) % CLASSES
+    conditions = draw(labels, CLASSES, _uniform("guidance", 2, MANY))
+    if not isinstance(conditions, Conditions):
+        yield f"it returns a {type(conditions).__name__} instead of Conditions"
+        return
+    yield from tensor("c", conditions.c, (MANY,), torch.int64)
+    yield from tensor("w", conditions.w, (MANY,), torch.float32)
+    dropped = conditions.c == CLASSES
+    if (conditions.w[dropped] != 1).any():
+        yield "some dropped labels have a weight other than 1"
+    if not torch.equal(conditions.c[~dropped], labels[~dropped]):
+        yield "some labels are changed to another class"
+
+
+def flow_map(scale: Any, given: Given) -> Findings:
+    """Check gamma = 0 at t = s, and dgamma_ds against a difference quotient."""
+    t = torch.linspace(0.3, 0.95, BATCH, dtype=torch.float64)
+    w = torch.linspace(1, 2, BATCH, dtype=torch.float64)
+    for s in (t - 0.2, t - 0.01):
+        yield from tensor("gamma", scale.gamma(t, s, w), (BATCH,))
+        yield from tensor("dgamma_ds", scale.dgamma_ds(t, s, w), (BATCH,))
+        quotient = (scale.gamma(t, s + STEP, w) - scale.gamma(t, s - STEP, w)) / (2 * STEP)
+        if not torch.allclose(scale.dgamma_ds(t, s, w), quotient, rtol=2e-3, atol=2e-3):
+            yield "dgamma_ds is not the derivative of gamma by s"
+    if scale.gamma(t, t, w).abs().max() > 1e-6:
+        yield "gamma is not zero where t = s"
+
+
+def loss(objective: Any, given: Given) -> Findings:
+    """Check the loss of a tiny network: per sample, finite, with gradient; parts without."""
+    network = _Network()
+    names = objective.averages()
+    averages = {name: copy.deepcopy(network) for name in names}
+    generator = torch.Generator().manual_seed(0)
+    x0, noise = torch.randn(2, BATCH, *SHAPE, generator=generator)
+    batch = Batch(x0, noise, torch.arange(BATCH) % CLASSES, CLASSES, _uniform)
+    terms = objective(batch, Evaluator(network, averages))
+    if not isinstance(terms, LossTerms):
+        yield f"it returns a {type(terms).__name__} instead of LossTerms"
+        return
+    yield from tensor("total", terms.total, (BATCH,))
+    for name, part in terms.parts.items():
+        if tuple(part.shape) != (BATCH,):
+            yield f"the part '{name}' has the shape {tuple(part.shape)} instead of {(BATCH,)}"
+        if part.requires_grad:
+            yield f"the part '{name}' carries gradient: detach it"
+    if not terms.total.requires_grad:
+        yield "total carries no gradient"
+        return
+    terms.total.mean().backward()
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    if not any(g.isfinite().all() and g.any() for g in gradients):
+        yield "no gradient reaches the trained weights"
+    for average in averages.values():
+        if any(p.grad is not None for p in average.parameters()):
+            yield "gradient reaches an average of the weights"
+
+
+def optimizer(stepper: Any, given: Given) -> Findings:
+    """Check that a step moves the parameters and that its state can be restored."""
+    named = given["parameters"]
+    before = [p.detach().clone() for _, p in named]
+    for _, parameter in named:
+        parameter.grad = torch.ones_like(parameter)
+    stepper.step()
+    for (name, parameter), old in zip(named, before, strict=True):
+        yield from tensor(f"the parameter {name} after a step", parameter.detach(), old.shape)
+        if torch.equal(parameter, old):
+            yield f"a step leaves the parameter {name} as it was"
+    stepper.load_state_dict(copy.deepcopy(stepper.state_dict()))
+    stepper.zero_grad()
+    if any(p.grad is not None and p.grad.any() for _, p in named):
+        yield "zero_grad leaves gradients"
+    held = sum(len(group["params"]) for group in stepper.param_groups)
+    if held != len(parameters()) and held != len(named):
+        yield f"its groups hold {held} of {len(named)} parameters"
+
+
+def schedule(factor: Any, given: Given) -> Findings:
+    """Check factors that are finite and not negative."""
+    for step in range(1, 11):
+        value = factor(step, 10)
+        if not isinstance(value, float | int) or not math.isfinite(value) or value < 0:
+            yield f"its factor at step {step} of 10 is {value!r}"
+
+
+def weight_average(average: Any, given: Given) -> Findings:
+    """Check decays in [0, 1]."""
+    for step in (1, 2, 10, 1000, 10**6):
+        value = average.decay(step)
+        if not isinstance(value, float | int) or not 0 <= value <= 1:
+            yield f"its decay after step {step} is {value!r}, not in [0, 1]"
+
+
+CHECKS: dict[str, Callable[[Any, Given], Findings]] = {
+    "time_sampler": time_sampler,
+    "guidance": guidance,
+    "flow_map": flow_map,
+    "loss": loss,
+    "optimizer": optimizer,
+    "schedule": schedule,
+    "weight_average": weight_average,
+}

@@ -1,0 +1,138 @@
+"""Checks of the parts of a network."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from framework.protocols import BlockModel, Role
+from framework.testing.building import BATCH, HIDDEN
+from framework.testing.findings import Findings, differentiable, tensor
+
+Given = Mapping[str, Any]
+
+
+def _times() -> tuple[Tensor, Tensor]:
+    """Return t and s, (BATCH,) each, ends and equal ones among them."""
+    return torch.tensor([1.0, 0.7, 0.5, 0.2]), torch.tensor([0.0, 0.3, 0.5, 0.1])
+
+
+def time_embedding(embed: Any, given: Given) -> Findings:
+    """Check (B,) -> (B, D), differentiable in time."""
+    time, _ = _times()
+    yield from tensor("forward(time)", embed(time), (BATCH, given["hidden_size"]))
+    yield from differentiable("forward(time)", embed, time, reverse=False)
+
+
+def second_time(part: Any, given: Given) -> Findings:
+    """Check (B,), (B,) -> (B, D), differentiable in both times."""
+    t, s = _times()
+    out = part(t, s)
+    wanted = (BATCH, 1) if out.shape == (BATCH, 1) else (BATCH, HIDDEN)  # one that ignores s
+    yield from tensor("forward(t, s)", out, wanted)
+    yield from differentiable("forward(t, s)", part, t, s, reverse=False)
+
+
+def normalization(norm: Any, given: Given) -> Findings:
+    """Check (..., dim) -> (..., dim) in the same dtype."""
+    for dtype in (torch.float32, torch.bfloat16):
+        x = torch.randn(BATCH, 3, given["dim"], generator=_generator("x")).to(dtype)
+        yield from tensor("forward(x)", norm(x), x.shape, dtype)
+    yield from differentiable("forward(x)", norm, x.float())
+
+
+def qk_norm(norm: Any, given: Given) -> Findings:
+    """Check (B, H, N, dim) -> the same shape and dtype."""
+    for dtype in (torch.float32, torch.bfloat16):
+        x = torch.randn(BATCH, 2, 5, given["dim"], generator=_generator("x")).to(dtype)
+        yield from tensor("forward(x)", norm(x), x.shape, dtype)
+    yield from differentiable("forward(x)", norm, x.float())
+
+
+def initializer(initialize: Any, given: Given) -> Findings:
+    """Check that every role's weight is filled, from the generator alone."""
+    for role in Role:
+        shape = (8, 1, 2, 2) if role is Role.PATCH_EMBEDDING else (8, 6)
+        weights = []
+        for _ in range(2):
+            weight = torch.full(shape, torch.nan)
+            initialize(weight, role, _generator(role))
+            weights.append(weight)
+        yield from tensor(f"the weight of role {role}", weights[0], shape)
+        if not torch.equal(*weights):
+            yield f"role {role} draws other numbers from the same generator"
+
+
+def attention(attend: Any, given: Given) -> Findings:
+    """Check softmax(q k^T / sqrt(d)) v and its tangent, which may be refused but not wrong."""
+    q, k, v = torch.randn(3, BATCH, 2, 5, 8, generator=_generator("qkv"))
+    expected = _softmax_attention(q, k, v)
+    out = attend(q, k, v)
+    yield from tensor("its output", out, expected.shape)
+    if out.shape == expected.shape and not torch.allclose(out, expected, atol=1e-4):
+        yield "its output is not softmax(q k^T / sqrt(d)) v"
+    tangents = tuple(torch.ones_like(each) * each.cos() for each in (q, k, v))
+    try:
+        tangent = torch.func.jvp(attend, (q, k, v), tangents)[1]
+    except Exception:  # noqa: BLE001  a kernel refuses tangents in its own way
+        return
+    wanted = torch.func.jvp(_softmax_attention, (q, k, v), tangents)[1]
+    if not torch.allclose(tangent, wanted, atol=1e-3):
+        yield "its forward-mode tangent is wrong: mend it or refuse tangents"
+
+
+def model(network: Any, given: Given) -> Findings:
+    """Check F shaped like x, its derivatives, and the initialisation from named streams."""
+    network.initialize(_generator)
+    first = {name: value.detach().clone() for name, value in network.named_parameters()}
+    network.initialize(_generator)
+    for name, value in network.named_parameters():
+        yield from tensor(f"the initial value of {name}", value.detach(), value.shape)
+        if not torch.equal(value, first[name]):
+            yield f"initialize draws {name} differently from the same stream"
+    t, s = _times()
+    x = torch.randn(BATCH, *given["shape"], generator=_generator("x"))
+    c, w = torch.arange(BATCH) % (given["num_classes"] + 1), torch.ones(BATCH)
+    out = network(x, t, s, c, w)
+    yield from tensor("F", out, x.shape)
+    yield from differentiable("F", lambda *moving: network(*moving, c, w), x, t, s, reverse=False)
+    out.square().sum().backward()
+    if all(p.grad is None or not p.grad.any() for p in network.parameters()):
+        out = (network(x, t, s, c, w) - 1).square().sum()  # a model may start at F = 0
+        out.backward()
+    if all(p.grad is None or not p.grad.any() for p in network.parameters()):
+        yield "no parameter has a gradient"
+    if isinstance(network, BlockModel):
+        yield from _blocks(network, (x, t, s, c, w))
+
+
+def _blocks(network: Any, inputs: tuple[Tensor, ...]) -> Findings:
+    tokens, condition = network.embed(*inputs)
+    for block in network.blocks:
+        tokens = block(tokens, condition)
+    if not torch.allclose(network.head(tokens, condition), network(*inputs), atol=1e-5):
+        yield "forward is not head(blocks(embed(...)))"
+
+
+def _softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v
+
+
+def _generator(name: str) -> torch.Generator:
+    return torch.Generator().manual_seed(zlib.crc32(name.encode()))
+
+
+CHECKS: dict[str, Callable[[Any, Given], Findings]] = {
+    "time_embedding": time_embedding,
+    "second_time": second_time,
+    "normalization": normalization,
+    "modulation_norm": normalization,
+    "qk_norm": qk_norm,
+    "initializer": initializer,
+    "attention": attention,
+    "model": model,
+}

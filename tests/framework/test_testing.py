@@ -1,0 +1,181 @@
+import pytest
+import torch
+from torch import nn
+
+from framework import UserError, register, registry
+from framework.kinds import KINDS
+from framework.protocols import FlowMap, LossTerms, Query, Score, Tangent, Times
+from framework.testing import _CHECKS, check_component
+
+
+@pytest.fixture(autouse=True)
+def isolated(monkeypatch):
+    monkeypatch.setattr(registry, "_components", {})
+    monkeypatch.setattr("framework.plugins._installed_loaded", True)
+
+
+def findings(kind: str, name: str, **arguments) -> list[str]:
+    with pytest.raises(AssertionError) as caught:
+        check_component(kind, name, **arguments)
+    return str(caught.value).splitlines()
+
+
+def test_every_kind_has_a_check():
+    assert list(_CHECKS) and set(_CHECKS) == set(KINDS)
+
+
+def test_unknown_names():
+    with pytest.raises(UserError, match="no kind is called 'los'; did you mean loss"):
+        check_component("los", "x")
+    with pytest.raises(UserError, match="no loss is called 'x'"):
+        check_component("loss", "x")
+
+
+def test_a_normalization():
+    @register.normalization("good")
+    class Good(nn.Module):
+        def __init__(self, dim: int, eps: float = 1e-6):
+            super().__init__()
+
+        def forward(self, x):
+            return x * 2
+
+    @register.normalization("bad")
+    class Bad(Good):
+        def forward(self, x):
+            return x.float().sum(-1).detach()
+
+    check_component("normalization", "good", eps=1e-3, dim=4)
+    with pytest.raises(UserError, match=r"has no setting 'epz'; did you mean eps\?"):
+        check_component("normalization", "good", epz=1e-3)
+    assert findings("normalization", "bad") == [
+        "normalizations.bad: forward(x) has the shape (4, 3) instead of (4, 3, 8)",
+        "normalizations.bad: forward(x) has the shape (4, 3) instead of (4, 3, 8)",
+        "normalizations.bad: forward(x) is torch.float32 instead of torch.bfloat16",
+        "normalizations.bad: forward(x) is cut off from its input: no gradient flows",
+    ]
+
+
+def test_a_time_sampler():
+    @register.time_sampler("backwards")
+    class Backwards:
+        def __call__(self, u):
+            return Times(u[:, 0].float(), torch.rand(len(u)) + 1, u[:, 0])
+
+    assert findings("time_sampler", "backwards") == [
+        "time_samplers.backwards: s leaves [0, 1]",
+        "time_samplers.backwards: s_velocity is torch.float64 instead of torch.float32",
+        "time_samplers.backwards: some t are smaller than their s",
+        "time_samplers.backwards: the same uniforms give other times: it draws numbers of its own",
+    ]
+
+
+def test_a_flow_map():
+    @register.flow_map("flat")
+    class Flat:
+        def gamma(self, t, s, w):
+            return 1 + t - s
+
+        def dgamma_ds(self, t, s, w):
+            return torch.ones_like(t)
+
+    found = findings("flow_map", "flat")
+    assert "flow_maps.flat: dgamma_ds is not the derivative of gamma by s" in found
+    assert "flow_maps.flat: gamma is not zero where t = s" in found
+
+
+def test_a_loss_and_what_it_needs():
+    @register.flow_map("line")
+    class Line:
+        def gamma(self, t, s, w):
+            return s - t
+
+        def dgamma_ds(self, t, s, w):
+            return torch.ones_like(t)
+
+    @register.loss("line_loss")
+    class Toy:
+        guidance = None
+
+        def __init__(self, flow_map: FlowMap, scale: float = 1.0):
+            self.flow_map, self.scale = flow_map, scale
+
+        def averages(self):
+            return {}
+
+        def __call__(self, batch, evaluate):
+            t, s = torch.ones(len(batch.x0)), torch.zeros(len(batch.x0))
+            (found,) = evaluate(
+                Query(batch.noise, t, s, batch.labels, t, tangent=Tangent(s=torch.ones_like(s)))
+            )
+            total = (found.F + found.derivative).square().flatten(1).mean(1) * self.scale
+            return LossTerms(total, {"part": total if self.scale > 1 else total.detach()})
+
+    check_component("loss", "line_loss")
+    assert findings("loss", "line_loss", scale=2.0) == [
+        "losses.line_loss: the part 'part' carries gradient: detach it"
+    ]
+    assert "losses.line_loss: no gradient reaches the trained weights" in findings(
+        "loss", "line_loss", scale=0.0
+    )
+
+
+def test_missing_attributes():
+    @register.loss("bare")
+    class Bare:
+        def averages(self):
+            return {}
+
+        def __call__(self, batch, evaluate):
+            return None
+
+    assert findings("loss", "bare") == [
+        "losses.bare: lacks the attribute 'flow_map', which a loss has",
+        "losses.bare: lacks the attribute 'guidance', which a loss has",
+    ]
+
+
+def test_settings_without_stand_in():
+    @register.schedule("needy")
+    class Needy:
+        def __init__(self, factor: float):
+            self.factor = factor
+
+        def __call__(self, step, steps):
+            return self.factor
+
+    check_component("schedule", "needy", factor=0.5)
+    with pytest.raises(UserError, match=r"schedules.needy needs factor: pass them to the check"):
+        check_component("schedule", "needy")
+    assert findings("schedule", "needy", factor=-1.0)[0] == (
+        "schedules.needy: its factor at step 1 of 10 is -1.0"
+    )
+
+
+def test_a_metric():
+    @register.metric("count")
+    class Count:
+        def __init__(self, dataset):
+            self.dataset = dataset
+
+        def __call__(self, samples, labels):
+            return [Score("count", float("nan"), "higher"), Score("count", 1.0, "up")]
+
+    assert findings("metric", "count") == [
+        "metrics.count: the score 'count' is nan",
+        "metrics.count: the score 'count' has the direction 'up'",
+    ]
+
+
+def test_a_sampler():
+    @register.sampler("greedy")
+    class Greedy:
+        def __call__(self, field, noise, c, w, nfe):
+            times = torch.ones(len(noise)), torch.zeros(len(noise))
+            return noise + field.displacement(noise, *times, c, w)
+
+    found = findings("sampler", "greedy")
+    assert "samplers.greedy: nfe = 2 takes 1 evaluations" in found
+    assert (
+        "samplers.greedy: the samples of nfe = 1 is torch.float32 instead of torch.float64" in found
+    )
