@@ -160,20 +160,8 @@ class RunWriter:
         """
         if direction not in ("lower", "higher"):
             raise ValueError(f"direction is {direction!r}: give 'lower' or 'higher'")
-        row = Evaluation(
-            step=int(step),
-            metric=metric,
-            value=float(value),
-            direction=direction,
-            nfe=int(nfe),
-            w=float(w),
-            weights=weights,
-            sampler=sampler,
-            time_grid=time_grid,
-            block=int(block),
-            samples=int(samples),
-            time=time.time(),
-        )
+        what = (int(nfe), float(w), weights, sampler, time_grid, int(block), int(samples))
+        row = Evaluation(int(step), metric, float(value), direction, *what, time.time())
         self._queue.append(evaluation_record(row))
         if self._board is not None:
             self._board.evaluation_row(row)
