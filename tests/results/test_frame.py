@@ -141,7 +141,7 @@ def test_flipped_bytes_never_give_wrong_numbers(tmp_path):
     whole = load(run)
     content = (run / "results.h5").read_bytes()
     outcomes = {"same": 0, "left out": 0}
-    for _ in range(300):
+    for _ in range(150):
         damaged = bytearray(content)
         damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
         (run / "results.h5").write_bytes(damaged)
@@ -156,7 +156,7 @@ def test_flipped_bytes_never_give_wrong_numbers(tmp_path):
             for name in whole.columns:
                 assert frame[name].astype(str).tolist() == whole[name].astype(str).tolist(), name
             outcomes["same"] += 1
-    assert outcomes["left out"] > 50
+    assert outcomes["left out"] > 25
 
 
 def write_schema_1(path):
