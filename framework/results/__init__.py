@@ -6,6 +6,7 @@ from framework.results.reading import RunResults, read_run
 from framework.results.records import Evaluation, RunConfig, SampleKey, Samples
 from framework.results.storage import StorageError
 from framework.results.stored import DamagedRunError, DamagedRunWarning
+from framework.results.tensorboard import TensorBoardWriter
 from framework.results.writer import RunWriter
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "SampleKey",
     "Samples",
     "StorageError",
+    "TensorBoardWriter",
     "find_runs",
     "load",
     "read_run",

@@ -99,7 +99,6 @@ class _Collector:
     def __init__(self, metrics: Collection[str] | None) -> None:
         self._wanted = None if metrics is None else frozenset(metrics)
         self._runs: list[dict[str, Any]] = []
-        self._varied: list[dict[str, Any]] = []
         self._codes: dict[str, dict[str, int]] = {name: {} for name in _CODED}
         self._parts: dict[str, list[NDArray[Any]]] = {}
         self._lengths: list[int] = []
@@ -107,10 +106,7 @@ class _Collector:
 
     def add(self, run: Path, tables: Tables) -> None:
         """Takes in one run."""
-        config = tables.config
-        place = {"grid": config.grid, "arm": config.arm, "seed": config.seed}
-        self._runs.append({**place, "identity": config.identity, "run": str(run)})
-        self._varied.append(dict(config.varied))
+        self._runs.append({**tables.place._asdict(), "run": str(run)})
         before = self._total
         if tables.scalars:
             self._add_scalars(tables.scalars)
@@ -127,13 +123,14 @@ class _Collector:
 
     def _add_evaluations(self, table: NDArray[Any]) -> None:
         if self._wanted is not None:
-            table = table[[name in self._wanted for name in layout.column(table, "metric")]]
+            table = table[np.isin(layout.column(table, "metric"), list(self._wanted))]
         columns: dict[str, NDArray[Any]] = {}
         for name in _CODED:
-            codes = [self._code(name, value) for value in layout.column(table, name)]
-            columns[name] = np.array(codes, np.int32)
+            values, inverse = np.unique(layout.raw_column(table, name), return_inverse=True)
+            codes = [self._code(name, layout.text(value)) for value in values.tolist()]
+            columns[name] = np.array(codes, np.int32)[inverse]
         for name in ("step", "value", "time", "w", *_COUNTS):
-            columns[name] = np.asarray(layout.column(table, name))
+            columns[name] = layout.raw_column(table, name)
         self._extend(len(table), True, columns)
 
     def _extend(self, rows: int, is_evaluation: bool, columns: dict[str, NDArray[Any]]) -> None:
@@ -163,9 +160,8 @@ class _Collector:
                 columns[name] = _categories([run[name] for run in self._runs], run_of_row)
             else:
                 columns[name] = self._column(name)
-        names = dict.fromkeys(name for varied in self._varied for name in varied)
-        for name in names:
-            values = [_plain(varied.get(name)) for varied in self._varied]
+        for name in dict.fromkeys(name for run in self._runs for name in run["varied"]):
+            values = [_plain(run["varied"].get(name)) for run in self._runs]
             label = f"setting {name}" if name in COLUMNS else name
             columns[label] = _setting(values, run_of_row)
         return pd.DataFrame(columns)

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -21,7 +22,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from framework.results.records import SCALAR, Evaluation, RunConfig, SampleKey, Samples
+from framework.results.records import (
+    SCALAR,
+    Evaluation,
+    RunConfig,
+    RunPlace,
+    SampleKey,
+    Samples,
+)
 
 SCHEMA_VERSION = 1
 HDF5_NAME = "results.h5"
@@ -34,7 +42,7 @@ DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError, A
 """What h5py, numpy and json raise over a file whose bytes are not what was written."""
 
 
-class NewerSchemaError(ValueError):
+class NewerSchemaError(Exception):
     """The file was written by a later version of tvmlab than this one."""
 
 
@@ -59,13 +67,38 @@ def open_published(path: Path) -> h5py.File:
 def read_config(file: h5py.File) -> RunConfig:
     """What produced the run, from the attributes of /config; those missing take defaults."""
     attributes = file["config"].attrs
-    values: dict[str, Any] = {}
-    for item in fields(RunConfig):
-        if item.name in attributes:
-            value = attributes[item.name]
-            values[item.name] = json.loads(value) if item.name in JSON_FIELDS else value
+    names = [item.name for item in fields(RunConfig) if item.name in attributes]
+    return RunConfig(**_settings(attributes, names, "crc32"))
+
+
+def read_place(file: h5py.File) -> RunPlace:
+    """Where the run stands in its grid: read_config without what is long to read."""
+    return RunPlace(**_settings(file["config"].attrs, RunPlace._fields, "place_crc32"))
+
+
+def config_attributes(config: RunConfig) -> dict[str, str | int]:
+    """The attributes of /config, with checksums: HDF5 keeps none of long texts."""
+    values: dict[str, str | int] = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        values[item.name] = json.dumps(dict(value)) if item.name in JSON_FIELDS else value
+    place = {name: values[name] for name in RunPlace._fields}
+    checksums = {"crc32": _checksum(values), "place_crc32": _checksum(place)}
+    return {"schema_version": SCHEMA_VERSION, **values, **checksums}
+
+
+def _settings(
+    attributes: h5py.AttributeManager, names: Collection[str], checksum: str
+) -> dict[str, Any]:
+    values = {name: attributes[name] for name in names}
     values["seed"] = int(values["seed"])
-    return RunConfig(**values)
+    if checksum in attributes and attributes[checksum] != _checksum(values):
+        raise ValueError("the attributes of /config are not those written")
+    return {n: json.loads(v) if n in JSON_FIELDS else v for n, v in values.items()}
+
+
+def _checksum(values: Mapping[str, str | int]) -> int:
+    return zlib.crc32(json.dumps(values, sort_keys=True).encode())
 
 
 def journal_position(file: h5py.File) -> tuple[str, int]:
@@ -76,44 +109,57 @@ def journal_position(file: h5py.File) -> tuple[str, int]:
 
 def tags(file: h5py.File) -> list[str]:
     """The names of all scalars."""
-    return list(datasets(file["scalars"].id)) if "scalars" in file else []
+    return datasets(file["scalars"]) if "scalars" in file else []
 
 
-def datasets(group: Any, prefix: str = "") -> Iterator[str]:
-    """The paths of all datasets below an h5py low-level group, depth first."""
+def datasets(group: h5py.Group) -> list[str]:
+    """The paths of all datasets below a group, depth first."""
+    return [path for path, _ in _datasets(group.id)]
+
+
+def _datasets(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    # h5py's low level: three times as fast, and a grid has twenty thousand of these
     for name in group:
         path = prefix + name.decode()
         item = h5py.h5o.open(group, name)
         if isinstance(item, h5py.h5d.DatasetID):
-            yield path
+            yield path, item
         elif isinstance(item, h5py.h5g.GroupID):
-            yield from datasets(item, path + "/")
+            yield from _datasets(item, path + "/")
 
 
 def read_scalars(
     file: h5py.File, wanted: Collection[str] | None = None
 ) -> Iterator[tuple[str, NDArray[Any]]]:
     """Every tag, or every wanted one that there is, with its points, (n,) of dtype SCALAR."""
-    # h5py's low level: three times as fast, and a grid has twenty thousand of these
     if "scalars" not in file:
         return
-    group = file["scalars"].id
-    for tag in datasets(group) if wanted is None else sorted(set(wanted)):
-        if wanted is not None and tag not in file["scalars"]:
-            continue
-        item = h5py.h5o.open(group, tag.encode())
+    group = file["scalars"]
+    if wanted is None:
+        yield from ((tag, _points(item)) for tag, item in _datasets(group.id))
+        return
+    for tag in dict.fromkeys(wanted):
+        item = h5py.h5o.open(group.id, tag.encode()) if tag in group else None
         if isinstance(item, h5py.h5d.DatasetID):
-            points = np.zeros(item.shape, SCALAR)
-            if points.size:
-                item.read(h5py.h5s.ALL, h5py.h5s.ALL, points)
-            yield tag, points
+            yield tag, _points(item)
+
+
+def _points(dataset: Any) -> NDArray[Any]:
+    points = np.zeros(dataset.shape, SCALAR)
+    if points.size:
+        dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, points)
+    return points
 
 
 def read_evaluation_table(file: h5py.File) -> NDArray[Any] | None:
     """The /evaluations table as stored (text columns as UTF-8 bytes), None where there is none."""
-    if "evaluations" not in file or not file["evaluations"].shape[0]:
+    if "evaluations" not in file:
         return None
-    table: NDArray[Any] = file["evaluations"][()]
+    dataset = h5py.h5o.open(file.id, b"evaluations")
+    table: NDArray[Any] = np.empty(dataset.shape, dataset.dtype)
+    if not table.size:
+        return None
+    dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, table)
     return table
 
 
@@ -127,12 +173,22 @@ def evaluation_rows(table: NDArray[Any] | None) -> list[Evaluation]:
 
 def column(table: NDArray[Any], name: str) -> list[Any]:
     """One column of a stored table as Python values."""
-    text = name in TEXT_COLUMNS
-    if name not in (table.dtype.names or ()):
-        missing: Any = "" if text else float("nan") if name in ("w", "value", "time") else -1
-        return [missing] * len(table)
-    values = table[name].tolist()
-    return [value.decode() if isinstance(value, bytes) else value for value in values]
+    values = raw_column(table, name).tolist()
+    return [text(value) for value in values] if name in TEXT_COLUMNS else values
+
+
+def raw_column(table: NDArray[Any], name: str) -> NDArray[Any]:
+    """One column as stored, text as UTF-8 bytes; its defaults where an older file lacks it."""
+    if name in (table.dtype.names or ()):
+        found: NDArray[Any] = table[name]
+        return found
+    missing = b"" if name in TEXT_COLUMNS else np.nan if name in ("w", "value", "time") else -1
+    return np.full(len(table), missing)
+
+
+def text(value: bytes | str) -> str:
+    """A text out of a stored table."""
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def sample_datasets(file: h5py.File) -> dict[SampleKey, h5py.Dataset]:
@@ -160,7 +216,7 @@ def read_flight(file: h5py.File) -> dict[str, NDArray[Any]]:
         return {}
     group = file["flight_recorder"]
     found: dict[str, NDArray[Any]] = {}
-    for name in datasets(group.id):
+    for name in datasets(group):
         data = group[name]
         found[name] = data.asstr()[()] if h5py.check_string_dtype(data.dtype) else data[()]
     return found

@@ -6,9 +6,7 @@ objects it cannot close and may end the process with a segmentation fault; a pla
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import h5py
@@ -86,12 +84,8 @@ def build(base: h5py.File | None, changes: Changes, journal: tuple[str, int]) ->
 
 
 def _write_config(group: h5py.Group, config: RunConfig) -> None:
-    group.attrs["schema_version"] = layout.SCHEMA_VERSION
-    for item in fields(config):
-        value = getattr(config, item.name)
-        if item.name in layout.JSON_FIELDS:
-            value = json.dumps(dict(value))
-        group.attrs[item.name] = value
+    for name, value in layout.config_attributes(config).items():
+        group.attrs[name] = value
 
 
 def _write_scalars(group: h5py.Group, base: h5py.File | None, changes: Changes) -> None:
@@ -162,7 +156,7 @@ def _write_flight(group: h5py.Group, base: h5py.File | None, changes: Changes) -
     elif base is not None and "flight_recorder/step" in base:
         last = np.inf if changes.keep is None else changes.keep
         kept = base["flight_recorder/step"][()] <= last
-        for name in layout.datasets(base["flight_recorder"].id) if kept.any() else ():
+        for name in layout.datasets(base["flight_recorder"]) if kept.any() else ():
             stored = base["flight_recorder"][name]
             dataset = group.create_dataset(name, data=stored[()][kept], dtype=stored.dtype)
             if "lengths" in stored.attrs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from framework.results.records import (
     Changes,
     Evaluation,
     RunConfig,
+    RunPlace,
     SampleKey,
     Samples,
     merge_evaluations,
@@ -55,7 +57,7 @@ class RunResults:
 class Tables:
     """A run's numbers as stored: points per tag (dtype SCALAR) and the evaluations table."""
 
-    config: RunConfig
+    place: RunPlace
     scalars: list[tuple[str, NDArray[Any]]]
     evaluations: NDArray[Any] | None
 
@@ -84,10 +86,12 @@ def read_tables(
         scalars: list[tuple[str, NDArray[Any]]] = []
         evaluations = None
         if kinds is None or "scalar" in kinds:
-            scalars = list(_scalars(base, changes, metrics))
+            scalars = sorted(_scalars(base, changes, metrics), key=itemgetter(0))
         if kinds is None or "evaluation" in kinds:
             evaluations = _evaluations(base, changes)
-        return Tables(_config(base, changes), scalars, evaluations)
+        if changes.config is not None:
+            return Tables(changes.config.place, scalars, evaluations)
+        return Tables(layout.read_place(base), scalars, evaluations)
 
     return _read(directory, read)
 
@@ -99,8 +103,6 @@ def _read(directory: Path, read: Callable[[h5py.File | None, Changes], _T]) -> _
             changes = None if base is None else newer(directory, base)
             if changes is not None:
                 return read(base, changes)
-    except layout.NewerSchemaError:
-        raise
     except layout.DAMAGE as error:
         changes = journal_alone(directory, error)
         warn_damaged(directory / layout.HDF5_NAME, error, "its journal is read instead")
@@ -111,10 +113,11 @@ def _read(directory: Path, read: Callable[[h5py.File | None, Changes], _T]) -> _
 def _results(directory: Path, base: h5py.File | None, changes: Changes) -> RunResults:
     table = _evaluations(base, changes)
     rows = layout.evaluation_rows(table)
+    sorted_scalars = sorted(_scalars(base, changes, None), key=itemgetter(0))
     return RunResults(
         directory=directory,
         config=_config(base, changes),
-        scalars={tag: pd.DataFrame(points) for tag, points in _scalars(base, changes, None)},
+        scalars={tag: pd.DataFrame(points) for tag, points in sorted_scalars},
         evaluations=pd.DataFrame(rows, columns=list(Evaluation._fields)),
         samples=dict(_samples(base, changes)),
         flight_recorder=_flight(base, changes),
@@ -132,7 +135,9 @@ def _scalars(
 ) -> Iterator[tuple[str, NDArray[Any]]]:
     pending = {t: p for t, p in changes.scalars.items() if wanted is None or t in wanted}
     for tag, stored in layout.read_scalars(base, wanted) if base is not None else ():
-        points = merge_scalars(stored, pending.pop(tag, []), changes.keep)
+        parts = pending.pop(tag, [])
+        untouched = not parts and changes.keep is None
+        points = stored if untouched else merge_scalars(stored, parts, changes.keep)
         if len(points):
             yield tag, points
     for tag, parts in pending.items():

@@ -54,6 +54,21 @@ class RunConfig:
     command: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def place(self) -> RunPlace:
+        """Where the run stands in its grid."""
+        return RunPlace(self.identity, self.grid, self.arm, self.seed, self.varied)
+
+
+class RunPlace(NamedTuple):
+    """Where a run stands in its grid; see `RunConfig`."""
+
+    identity: str
+    grid: str
+    arm: str
+    seed: int
+    varied: Mapping[str, Any]
+
 
 class Evaluation(NamedTuple):
     """One measured value of a metric; see `RunWriter.evaluation` for the columns."""
@@ -105,8 +120,15 @@ class Samples:
 
     @property
     def images(self) -> NDArray[np.uint8]:
-        """The images, uint8 (n, H, W, C)."""
-        return np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(self.shape)
+        """The images, uint8 (n, H, W, C).
+
+        Raises:
+            ValueError: they are damaged.
+        """
+        try:
+            return np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(self.shape)
+        except zlib.error as error:
+            raise ValueError(f"these sample images are damaged: {error}") from error
 
 
 @dataclass

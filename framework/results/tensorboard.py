@@ -24,8 +24,8 @@ from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
-from tensorboard.summary.writer.record_writer import RecordWriter
 
+from framework.results.event_file import frame
 from framework.results.records import Evaluation, RunConfig
 from framework.results.storage import explained
 
@@ -66,12 +66,16 @@ class TensorBoardWriter:
                 older = []
             self.path = directory / _event_name(older)
             self._file = self.path.open("xb")
-        self._records = RecordWriter(self._file)
+        self._events: list[bytes] = []
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        if resume_step:
+        known = any(path.stat().st_size for path in older)
+        if resume_step or not known:
+            # TensorBoard forgets what is at this step or later; its server heeds only the second
+            # such event, so that a new run begins with one, too
             start = SessionLog(status=SessionLog.START)
-            self._write(Event(wall_time=time.time(), step=resume_step + 1, session_log=start))
-        if not any(path.stat().st_size for path in older):
+            step = resume_step + 1 if resume_step else 0
+            self._write(Event(wall_time=time.time(), step=step, session_log=start))
+        if not known:
             self._describe(config)
         self.flush()
 
@@ -147,7 +151,9 @@ class TensorBoardWriter:
         if self._new_charts:
             self._write_layout()
         with explained(self.path):
+            self._file.write(frame(self._events))
             self._file.flush()
+        self._events.clear()
 
     def close(self) -> None:
         """Flushes and closes; a second call does nothing."""
@@ -196,8 +202,7 @@ class TensorBoardWriter:
         self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
 
     def _write(self, event: Any) -> None:
-        with explained(self.path):
-            self._records.write(event.SerializeToString())
+        self._events.append(event.SerializeToString())
 
 
 def image_grid(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

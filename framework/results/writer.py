@@ -38,8 +38,8 @@ from framework.results.storage import explained, replace_file
 from framework.results.stored import journal_alone, published, warn_damaged
 from framework.results.tensorboard import TensorBoardWriter
 
-_PATIENCE = 200
-"""A flush or publication that took c seconds comes again after 200 c at the earliest: 0.5 %."""
+_PATIENCE = 400
+"""A flush or publication that took c seconds comes again after 400 c at the earliest: 0.25 %."""
 
 
 class RunWriter:
@@ -47,7 +47,7 @@ class RunWriter:
 
     Values are buffered, go to `results.journal` every `flush_seconds`, and to `results.h5` every
     `publish_seconds` and at the end; both come less often where the disk is slow or the file has
-    grown large, so that they take at most 1 % of the time. A trainer calls `flush` before it
+    grown large, so that they take at most 0.5 % of the time. A trainer calls `flush` before it
     saves a checkpoint: then the steps that a resumed run does not repeat are on the disk.
 
     Args:
@@ -148,32 +148,18 @@ class RunWriter:
         Args:
             step: completed optimizer steps.
             metric: its name, with the hash of what it depends on.
-            value: the value; NaN and infinities are stored as they are.
-            direction: which is better, "lower" or "higher".
+            value, direction: the value, and which is better, "lower" or "higher".
             nfe: network function evaluations per sample.
             w: guidance weight; NaN without guidance.
             weights: which weights sampled, such as "trained" or the name of an average.
-            sampler: its name.
-            time_grid: the times of the sampling steps, by name.
+            sampler, time_grid: its name, and that of the times of its steps.
             block: number of the disjoint block of draws, for the evaluation's own noise.
             samples: how many samples were drawn.
         """
         if direction not in ("lower", "higher"):
             raise ValueError(f"direction is {direction!r}: give 'lower' or 'higher'")
-        row = Evaluation(
-            step=int(step),
-            metric=metric,
-            value=float(value),
-            direction=direction,
-            nfe=int(nfe),
-            w=float(w),
-            weights=weights,
-            sampler=sampler,
-            time_grid=time_grid,
-            block=int(block),
-            samples=int(samples),
-            time=time.time(),
-        )
+        what = (int(nfe), float(w), weights, sampler, time_grid, int(block), int(samples))
+        row = Evaluation(int(step), metric, float(value), direction, *what, time.time())
         self._queue.append(evaluation_record(row))
         if self._board is not None:
             self._board.evaluation_row(row)
