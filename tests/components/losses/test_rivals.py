@@ -1,11 +1,13 @@
-"""Flow matching and MeanFlow against slow versions in float64."""
+"""Flow matching, MeanFlow, PID and Shortcut against slow versions in float64."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 
 from components.flow_maps import Plain, Scaled
 from components.guidances import ConstantGuidance, NoGuidance, RandomBeta
-from components.losses import FlowMatching, MeanFlow
+from components.losses import PID, TVM, FlowMatching, MeanFlow, Shortcut
 from components.time_samplers import Uniform
 from framework import UserError
 from framework.evaluator import Evaluator
@@ -139,3 +141,90 @@ def test_values_out_of_range_are_refused_by_name():
     ):
         with pytest.raises(UserError, match=message):
             MeanFlow(Uniform(), ConstantGuidance(), **options)
+    with pytest.raises(UserError, match="teacher is 'student'"):
+        PID(Uniform(), ConstantGuidance(), Plain(), teacher="student")
+    with pytest.raises(UserError, match="jump_share"):
+        Shortcut(Uniform(), ConstantGuidance(), Plain(), jump_share=2.0)
+
+
+def pid_by_hand(network, target, data):
+    """Equation 19 with the derivative by finite differences: (B,)."""
+    w = torch.where(data.labels == data.empty_class, ONE, W)
+
+    def f(s):
+        return column((s - 1) * w) * network(data.noise, ONE, s, data.labels, w)
+
+    h = 1e-6
+    df_ds = (f(S + h) - f(S - h)) / (2 * h)
+    u = column(w) * target(data.noise + f(S), S, S, data.labels, w)
+    return mean_square(df_ds - u.detach()) / w**2
+
+
+def test_pid_follows_a_frozen_teacher():
+    network, teacher, data = dit(0), dit(1).requires_grad_(False), batch()
+    loss = PID(FixedTimes(T, S), FixedGuidance(W), Scaled())
+    assert loss.averages()["target"].decay(17) == 1
+    expected = pid_by_hand(network, teacher, data)
+    for evaluate in (SlowEvaluator, Evaluator):
+        terms = loss(data, evaluate(network, {"target": teacher}))
+        torch.testing.assert_close(terms.total, expected, atol=1e-7, rtol=1e-6)
+        assert set(terms.parts) == {"terminal"}
+
+
+def test_pid_with_its_own_velocity_is_tvm_from_noise_with_current_weights():
+    network, data = dit(0), batch()
+    own = PID(FixedTimes(T, S), FixedGuidance(W), Scaled(), teacher="own")
+    assert own.averages()["target"].decay(17) == 0
+    averages = {"target": dit(0).requires_grad_(False)}
+    tvm = TVM(FixedTimes(ONE, S), FixedGuidance(W), Scaled())
+    found, expected = (loss(data, Evaluator(network, averages)) for loss in (own, tvm))
+    torch.testing.assert_close(found.total, expected.total)
+    torch.testing.assert_close(found.parts["terminal"], expected.parts["terminal"])
+
+
+def test_shortcut_asks_two_halves_to_make_a_whole():
+    network, target, data = dit(0), dit(1).requires_grad_(False), batch()
+    loss = Shortcut(FixedTimes(T, S), FixedGuidance(W), Scaled(), jump_share=1.0, levels=3)
+    u = torch.tensor([[0.1, 0.9, 0.5], [0.5, 0.9, 0.5], [0.9, 0.3, 0.5], [1, 1, 0.5]]).double()
+    uniform = data.uniform
+    data = replace(data, uniform=lambda n, k: u if n == "jumps" else uniform(n, k))
+    t = torch.tensor([1, 1, 0.5, 1]).double()
+    m = torch.tensor([0.5, 0.75, 0.375, 0.875]).double()
+    s = torch.tensor([0, 0.5, 0.25, 0.75]).double()
+    w = torch.where(data.labels == data.empty_class, ONE, W)
+
+    def f(net, x, t, s):
+        return column((s - t) * w) * net(x, t, s, data.labels, w)
+
+    x = column(1 - t) * data.x0 + column(t) * data.noise
+    half = f(target, x, t, m)
+    error = f(network, x, t, s) - half - f(target, x + half, m, s)
+    expected = mean_square(error / column(t - s)) / w**2
+    terms = loss(data, SlowEvaluator(network, {"target": target}))
+    torch.testing.assert_close(terms.total, expected)
+    assert bool(terms.parts["flow_matching"].isnan().all())
+
+
+def test_shortcut_without_jumps_is_flow_matching():
+    network, data = dit(0), batch()
+    averages = {"target": dit(1).requires_grad_(False)}
+    arguments = (FixedTimes(T, S), FixedGuidance(W), Scaled())
+    data = replace(data, uniform=lambda n, k: torch.rand(4, k, dtype=torch.float64))
+    found = Shortcut(*arguments, jump_share=0.0)(data, Evaluator(network, averages))
+    expected = FlowMatching(*arguments)(data, Evaluator(network, averages))
+    torch.testing.assert_close(found.total, expected.total)
+    assert bool(found.parts["jump"].isnan().all())
+    found.total.mean().backward()
+    assert bool(network.patch_embedding.weight.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("levels", [1, 7])
+def test_shortcut_jumps_are_on_their_grid_also_at_the_ends(levels):
+    loss = Shortcut(Uniform(), NoGuidance(), Plain(), jump_share=1.0, levels=levels)
+    ends = torch.tensor([0.0, 0.3, 1 - 1e-16, 1.0], dtype=torch.float64)
+    u = torch.cartesian_prod(ends, ends, torch.tensor([0.5], dtype=torch.float64))
+    jumps = loss._jumps(u, torch.zeros(16))
+    length = jumps.t - jumps.s
+    assert bool(((jumps.s >= 0) & (jumps.t <= 1) & (length > 0)).all())
+    assert torch.equal(jumps.middle, (jumps.t + jumps.s) / 2)
+    assert torch.equal((jumps.s / length).round(), jumps.s / length)

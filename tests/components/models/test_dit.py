@@ -7,7 +7,7 @@ import torch
 
 from components.attentions import SDPA
 from components.initializers import Spectral
-from components.models.dit import role_of
+from components.models.initialization import role_of
 from components.models.positions import sin_cos_positions
 from components.models.release_names import our_name
 from components.modulation_norms import NoModulationNorm
