@@ -2,6 +2,8 @@
 
 from components.losses.flow_matching import FlowMatching
 from components.losses.mean_flow import MeanFlow
+from components.losses.pid import PID
+from components.losses.shortcut import Shortcut
 from components.losses.tvm import TVM
 
-__all__ = ["TVM", "FlowMatching", "MeanFlow"]
+__all__ = ["PID", "TVM", "FlowMatching", "MeanFlow", "Shortcut"]

@@ -20,7 +20,6 @@ from framework.protocols import (
     ModulationNorm,
     Normalization,
     QKNorm,
-    Role,
     SecondTime,
     TimeEmbedding,
 )
@@ -99,7 +98,7 @@ class DiT(nn.Module):
 
     def initialize(self, generators: Callable[[str], torch.Generator]) -> None:
         """Set every parameter, each from its own stream."""
-        initialize(self, self.initializer, role_of, generators)
+        initialize(self, self.initializer, generators)
 
     def embed(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
         """Return tokens (B, N, D) and the condition (B, D)."""
@@ -126,19 +125,6 @@ class DiT(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, condition)
         return self.head(tokens, condition)
-
-
-def role_of(name: str) -> Role:
-    """Return what the weight of a parameter's name is for."""
-    if ".modulation." in name or name.startswith("output."):
-        return Role.ZERO
-    if name.startswith("patch_embedding."):
-        return Role.PATCH_EMBEDDING
-    if name.startswith("condition.classes."):
-        return Role.CLASS_EMBEDDING
-    if name.startswith("condition."):
-        return Role.TIME_EMBEDDING
-    return Role.LINEAR
 
 
 def _check_sizes(shape: tuple[int, ...], hidden_size: int, num_heads: int, patch_size: int) -> None:

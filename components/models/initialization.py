@@ -16,12 +16,11 @@ _DRAWN = (nn.Linear, nn.Embedding, nn.Conv2d)
 def initialize(
     model: nn.Module,
     initializer: Initializer,
-    role: Callable[[str], Role],
     generators: Callable[[str], torch.Generator],
 ) -> None:
     """Set every parameter of a network.
 
-    Weights (two axes or more) are drawn by the initializer according to the role of their name,
+    Weights (two axes or more) are drawn by the initializer by the role that their name tells,
     biases are zero, scales one. A part that wants other values has a method `reset_parameters()`,
     which draws nothing.
     """
@@ -32,6 +31,19 @@ def initialize(
             continue
         for name, parameter in module.named_parameters(prefix, recurse=False):
             if parameter.ndim >= 2:
-                initializer(parameter, role(name), generators(name))
+                initializer(parameter, role_of(name), generators(name))
             else:
                 nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
+
+
+def role_of(name: str) -> Role:
+    """Return what the weight of a parameter's name is for."""
+    if ".modulation." in name or name.startswith("output."):
+        return Role.ZERO
+    if name.startswith(("patch_embedding.", "point_embedding.")):
+        return Role.PATCH_EMBEDDING
+    if name.startswith("condition.classes."):
+        return Role.CLASS_EMBEDDING
+    if name.startswith("condition."):
+        return Role.TIME_EMBEDDING
+    return Role.LINEAR

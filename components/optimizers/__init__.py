@@ -1,6 +1,8 @@
 """What updates the weights: registry `optimizers`."""
 
 from components.optimizers.adamw import adamw
+from components.optimizers.lion import lion
+from components.optimizers.muon import muon
 from components.optimizers.sgd import sgd
 
-__all__ = ["adamw", "sgd"]
+__all__ = ["adamw", "lion", "muon", "sgd"]
