@@ -38,17 +38,19 @@ def build(root: Root) -> Any:
 def refusals(components: Sequence[Component]) -> Iterator[None]:
     """Turn the ValueError of a component's constructor into a UserError that names it.
 
-    gin adds a line to the message for each constructor on the way, the innermost first.
+    A UserError of its own stays as it was, in one line. gin adds a line to the message for each constructor on the way, the innermost first.
     """
     try:
         yield
-    except ValueError as error:
+    except (ValueError, UserError) as error:
         note = GIN_NOTE.search(str(error))
         if note is None:
             raise
+        message = " ".join(str(error)[: note.start()].split())
+        if isinstance(error, UserError):
+            raise UserError(message) from error
         name, build_repr = note.groups()
         selector = next(
             (c.selector for c in components if c.name == name and str(c.build) == build_repr), name
         )
-        message = " ".join(str(error)[: note.start()].split())
         raise UserError(f"{selector}: {message}") from error

@@ -77,7 +77,7 @@ def test_bytes_are_no_text(tmp_path):
     ("text", "message"),
     [
         ("x.y = 1\nx.z =\n", "a.gin:2: does not parse: Unable to parse value"),
-        ("x.y = (1,\n", "a.gin:2: a bracket or quote is not closed"),
+        ("x.y = '''1\n", "a.gin:1: a bracket or quote is not closed"),
         ("x y\n", "a.gin:1: does not parse: expected '='"),
         ("x.y = 1 2\n", "a.gin:1: does not parse: Expected newline"),
         ("\nx.y = cpu\n", "a.gin:2: cannot read cpu: a text needs quotes"),

@@ -121,13 +121,17 @@ def test_a_refusing_constructor_is_named(base):
     assert str(caught.value) == "time_samplers.toy_uniform: low must not be one half"
 
 
-def test_a_refusing_factory_is_named(base):
-    resolved = load(base, "toy_norm.eps = 2")
+@pytest.mark.parametrize(
+    ("eps", "message"),
+    [(2, "normalizations.toy_norm: eps is too large"), (3, "toy_norm.eps is far too large")],
+)
+def test_a_refusing_factory_is_named(base, eps, message):
+    resolved = load(base, f"toy_norm.eps = {eps}")
     resolved.activate()
     toy = resolved.build("toy")
     with pytest.raises(UserError) as caught, resolved.refusals():
         toy.model(shape=(1,), num_classes=2)
-    assert str(caught.value) == "normalizations.toy_norm: eps is too large"
+    assert str(caught.value) == message
 
 
 def test_other_value_errors_are_bugs(base):

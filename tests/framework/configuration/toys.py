@@ -10,7 +10,7 @@ import annotated_types
 import torch
 from torch import Tensor, nn
 
-from framework import register
+from framework import UserError, register
 from framework.protocols import (
     Batch,
     Conditions,
@@ -59,6 +59,8 @@ class ToyNorm(nn.Module):
 
     def __init__(self, dim: int, eps: Annotated[float, annotated_types.Gt(0)] = 1e-6):
         super().__init__()
+        if eps > 2:
+            raise UserError("toy_norm.eps is far too large")
         if eps > 1:
             raise ValueError("eps is too large")
         self.dim, self.eps = dim, eps
