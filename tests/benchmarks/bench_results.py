@@ -59,11 +59,7 @@ def write_grid(directory: Path, arms: int, seeds: int) -> None:
                 block,
                 2048,
                 time.time(),
-<<<<<<< HEAD
-            )  # fmt: skip
-=======
             )
->>>>>>> refs/heads/results
             for metric, nfe, block in rows
             for weights in ("ema_0.99", "ema_0.999", "ema_0.9999", "trained")
         ]

@@ -1,5 +1,6 @@
 """One run from the command line: bad input, and resuming bit for bit after kill -9."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from framework.results import read_run
 from launch.train import program
 
 ROOT = Path(__file__).parents[2]
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 SMALL = [
     "train.steps = 40",
     "models.dit.hidden_size = 12",
@@ -27,21 +29,21 @@ SMALL = [
 ]
 
 
-def command(output, *options, sets=SMALL):
+def command(output, sets=SMALL):
     bindings = [part for binding in sets for part in ("--set", binding)]
     program = [sys.executable, str(ROOT / "launch/train.py"), "--gin", str(ROOT / "gin/digits.gin")]
-    return [*program, *bindings, "--output", str(output), *options]
+    return [*program, *bindings, "--output", str(output)]
 
 
-def train(output, *options, sets=SMALL, cwd=None):
+def train(output, sets=SMALL):
     return subprocess.run(
-        command(output, *options, sets=sets), capture_output=True, text=True, cwd=cwd, check=False
+        command(output, sets=sets), capture_output=True, text=True, env=ONE_THREAD, check=False
     )
 
 
 def kill_at_checkpoint(output, step):
     """Start training and kill -9 it once the checkpoint of a step is there."""
-    process = subprocess.Popen(command(output), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command(output), stderr=subprocess.DEVNULL, env=ONE_THREAD)
     wanted = output / f"checkpoints/step-{step:08d}.pt"
     deadline = time.monotonic() + 120
     while not wanted.exists():
@@ -109,7 +111,7 @@ def test_a_finished_run_goes_on_when_its_steps_are_raised(undisturbed, tmp_path)
 def test_config_gin_trains_the_same_run_again(undisturbed, tmp_path):
     output = tmp_path / "again"
     gin = [sys.executable, str(ROOT / "launch/train.py"), "--gin", str(undisturbed / "config.gin")]
-    subprocess.run([*gin, "--output", str(output)], check=True, capture_output=True)
+    subprocess.run([*gin, "--output", str(output)], check=True, env=ONE_THREAD)
     assert_equal(last_state(output), last_state(undisturbed))
 
 
