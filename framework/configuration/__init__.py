@@ -1,6 +1,7 @@
 """Configurations as immutable data: gin files in, one fully explicit run out."""
 
-from framework.configuration.configuration import Binding, Configuration, Key
+from framework.configuration.bindings import Binding, Key
+from framework.configuration.configuration import Configuration
 from framework.configuration.parsing import Origin, parse_value
 from framework.configuration.resolved import Resolved
 from framework.configuration.resolving import explain_unused

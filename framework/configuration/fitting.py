@@ -23,15 +23,13 @@ def fit_setting(setting: Setting, value: Value, name: str, origin: Origin | str)
     Raises:
         UserError: the value does not fit the setting.
     """
-    kinds = setting.kinds()
-    for reference in references(value):
-        problem = _misplaced(reference, kinds, setting)
-        if problem:
-            raise UserError(f"{origin}: {name} = {text(value)}: {problem}")
-    fitted = canonical(setting.annotation, value)
-    problem = _mismatch(setting.annotation, fitted) if kinds else setting.problem(fitted)
+    problems = (_misplaced(reference, setting) for reference in references(value))
+    problem = next((p for p in problems if p), None)
+    if problem is None:
+        fitted = canonical(setting.annotation, value)
+        problem = _unwritable(fitted) or mismatch(setting.annotation, fitted)
     if problem:
-        raise UserError(f"{origin}: {name} = {text(value)}: {problem}")
+        raise UserError(f"{origin}: {name} = {_shown(value)}: {problem}")
     return fitted
 
 
@@ -63,44 +61,60 @@ def canonical(annotation: Any, value: Value) -> Value:
 def _canonical_in_union(arguments: tuple[Any, ...], value: Value) -> Value:
     """Return the value as the first member writes it that accepts it, unchanged ones first."""
     candidates = [canonical(argument, value) for argument in arguments]
-    fitting = [c for argument, c in zip(arguments, candidates) if _mismatch(argument, c) is None]
+    fitting = [c for argument, c in zip(arguments, candidates) if mismatch(argument, c) is None]
     unchanged = [c for c in fitting if type(c) is type(value) and c == value]
     return next(iter(unchanged or fitting or [value]))
 
 
-def _mismatch(annotation: Any, value: Value) -> str | None:
+def mismatch(annotation: Any, value: Value) -> str | None:
     """Say why a value, with references anywhere in it, does not fit an annotation, or None."""
     origin, arguments = _unpack(annotation)
     kinds = Setting("", annotation, REQUIRED).kinds()
     if not kinds:
         return Setting("", annotation, REQUIRED).problem(value)
     if origin is typing.Union:
-        problems = [_mismatch(argument, value) for argument in arguments]
+        problems = [mismatch(argument, value) for argument in arguments]
         return next((p for p in problems if p), None) if all(problems) else None
     if origin in (tuple, list, collections.abc.Sequence):
         if not isinstance(value, list | tuple):
             return f"wants several: write ({text(value)},)"
         items = _item_annotations(origin, arguments, len(value))
-        return next((p for p in map(_mismatch, items, value) if p), None)
+        return next((p for p in map(mismatch, items, value) if p), None)
     if origin in (dict, collections.abc.Mapping):
         if not isinstance(value, dict):
             return "wants a dictionary: {'name': @component}"
         pairs = [(arguments[0], k) for k in value] + [(arguments[1], v) for v in value.values()]
-        return next((p for p in (_mismatch(a, v) for a, v in pairs) if p), None)
+        return next((p for p in (mismatch(a, v) for a, v in pairs) if p), None)
     if not isinstance(value, Reference):
         return f"wants a {kinds[0].name}, such as {examples(kinds)}"
-    return _misplaced(value, kinds, None)
+    return _misplaced(value, Setting("", annotation, REQUIRED))
 
 
-def _misplaced(reference: Reference, kinds: list[Kind], setting: Setting | None) -> str | None:
+def _misplaced(reference: Reference, setting: Setting) -> str | None:
+    """Say why a reference cannot stand anywhere in a setting, or None."""
     found = registry.component(reference.selector)
-    if found.kind in kinds or (setting is not None and setting.annotation is Any):
+    kinds = setting.kinds()
+    if found.kind in kinds or (not kinds and _takes_anything(setting.annotation)):
         return None
-    if not kinds:
-        free = setting is not None and "Any" in str(setting.annotation)
-        return None if free else f"{reference} is a {found.kind.name}; a plain value is wanted"
-    wanted = " or ".join(kind.name for kind in kinds)
-    return f"{reference} is a {found.kind.name}; a {wanted} is wanted, such as {examples(kinds)}"
+    wanted = " or ".join(kind.name for kind in kinds) or "plain value"
+    such_as = f", such as {examples(kinds)}" if kinds else ""
+    return f"{reference} is a {found.kind.name}; a {wanted} is wanted{such_as}"
+
+
+def _takes_anything(annotation: Any) -> bool:
+    return annotation is Any or any(map(_takes_anything, typing.get_args(annotation)))
+
+
+def _unwritable(value: Value) -> str | None:
+    try:
+        text(value)
+    except ValueError as error:
+        return f"{error}: use a number, a text, a sequence, a component or None"
+    return None
+
+
+def _shown(value: Value) -> str:
+    return repr(value) if _unwritable(value) else text(value)
 
 
 def examples(kinds: list[Kind]) -> str:

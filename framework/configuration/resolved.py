@@ -8,16 +8,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from framework.configuration import building
+from framework.configuration import building, fitting
+from framework.configuration.bindings import Binding, Key
 from framework.configuration.roots import Root
 from framework.configuration.values import Reference, Value, scoped, text
 from framework.errors import UserError
 from framework.registry import Component
-
-if TYPE_CHECKING:
-    from framework.configuration.configuration import Binding, Key
 
 
 @dataclass(frozen=True)
@@ -101,13 +99,15 @@ class Resolved:
             for node in self.nodes
             if isinstance(node.target, Root) and node.target.identity
         }
-        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+        relevant = {selector: settings for selector, settings in tree.items() if settings}
+        return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
     def sources(self) -> dict[str, str]:
         """Return the SHA-256 of the file that defines each used component, by gin name."""
         return {
             component.selector: hashlib.sha256(component.source.read_bytes()).hexdigest()
             for component in self.components
+            if component.source.is_file()
         }
 
     def activate(self) -> None:
@@ -153,12 +153,14 @@ def _plain(value: Value) -> Any:
 
 def _tree(node: Node, known: Mapping[tuple[str, str], Node]) -> dict[str, Any]:
     """Return what a node builds, its identity-relevant settings only."""
-    target = node.target
+    settings, added = node.target.settings, node.target.added
     return {
         name: _branch(value, known)
         for name, value in node.values.items()
-        if not target.settings[name].local
-        and not (name in target.added and target.added[name] == value)
+        if not settings[name].local
+        and not (
+            name in added and fitting.canonical(settings[name].annotation, added[name]) == value
+        )
     }
 
 

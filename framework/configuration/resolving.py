@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from framework import registry
 from framework.configuration import fitting
-from framework.configuration.configuration import REQUIRED_MACRO, Binding, Configuration, Key
+from framework.configuration.bindings import REQUIRED_MACRO, Binding, Key
 from framework.configuration.resolved import Node, Resolved
 from framework.configuration.roots import Root, roots
 from framework.configuration.values import Macro, Reference, Value, references, replace_leaves
 from framework.errors import UserError
 from framework.settings import Setting
+
+if TYPE_CHECKING:
+    from framework.configuration.configuration import Configuration
 
 MAX_SHOWN = 3
 
@@ -51,11 +55,11 @@ def explain_unused(
 ) -> str:
     """Say which bindings a run does not use and what to change, in one line."""
     key, binding = next(iter(unused.items()))
-    more = f" (and {len(unused) - 1} more)" if len(unused) > 1 else ""
+    more = f" ({len(unused) - 1} more like it)" if len(unused) > 1 else ""
     if not key.argument:
         return (
-            f"{binding.origin}: nothing uses the macro '{key}'{more}: write %{key} where it is "
-            "wanted, or component.setting = ... to bind a setting"
+            f"{binding.origin}: nothing uses the macro '{key}': write %{key} where it is wanted, "
+            f"or component.setting = ... to bind a setting{more}"
         )
     selectors = {node.selector for node in (nodes or {}).values()}
     if key.selector in selectors:
@@ -66,10 +70,10 @@ def explain_unused(
         for node in (nodes or {}).values()
         if isinstance(node.target, registry.Component) and node.target.kind == component.kind
     ]
-    instead = f" (its {component.kind.name}: {', '.join(used[:MAX_SHOWN])})" if used else ""
+    instead = f"; its {component.kind.name} is {', '.join(used[:MAX_SHOWN])}" if used else ""
     return (
-        f"{binding.origin}: {key}: the run does not use {key.selector}{instead}{more}: "
-        "remove this binding or refer to the component"
+        f"{binding.origin}: {key}: the run does not use {key.selector}{instead}: "
+        f"remove this binding or refer to the component{more}"
     )
 
 
