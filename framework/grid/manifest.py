@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from framework.configuration import text
 from framework.errors import UserError
-from framework.grid.plan import Plan
 
 SCHEMA = 1
 FILE = "grid.json"
@@ -77,32 +74,6 @@ class Manifest:
     created: float
     submissions: list[Submission] = field(default_factory=list)
     former: list[CellRecord] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, plan: Plan, command: str) -> Manifest:
-        """Return the manifest of a plan of which nothing was submitted yet."""
-        grid = plan.grid
-        return cls(
-            name=plan.name,
-            description=grid.description,
-            metric=grid.metric,
-            metric_nfe=grid.metric_nfe,
-            baseline=plan.baseline,
-            seeds=grid.seed_list,
-            axes={name: [text(v) for v in values] for name, values in grid.axes.items()},
-            zips={
-                name: {binding: [text(v) for v in values] for binding, values in columns.items()}
-                for name, columns in grid.zips.items()
-            },
-            equivalent=list(grid.equivalent),
-            arms=[{"name": arm.name, "settings": dict(arm.settings)} for arm in plan.arms],
-            cells=[
-                CellRecord(c.arm, c.seed, c.identity, c.directory, dict(c.tuned))
-                for c in plan.cells
-            ],
-            command=command,
-            created=time.time(),
-        )
 
     @classmethod
     def read(cls, directory: Path) -> Manifest | None:

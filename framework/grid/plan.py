@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from framework.configuration import Configuration, Resolved, Value, explain_unused, text
-from framework.configuration.configuration import Binding, Key
+from framework.configuration import Binding, Configuration, Key, Resolved, Value, explain_unused, text
 from framework.errors import UserError
+from framework.grid.manifest import CellRecord, Manifest
 from framework.grid.naming import BASELINE, check_name
 from framework.grid.points import Point, Points, points
+from framework.grid.resources import Resources
 from framework.grid.settings import Grid
 
 
@@ -32,6 +35,7 @@ class Cell:
     seed: int
     resolved: Resolved
     tuned: Mapping[str, str]
+    resources: Resources
 
     @property
     def identity(self) -> str:
@@ -59,6 +63,28 @@ class Plan:
     baseline: str
     cells: tuple[Cell, ...]
     varied: tuple[str, ...]
+
+    def manifest(self, command: str) -> Manifest:
+        """Return the manifest of this grid, of which nothing was submitted yet."""
+        grid = self.grid
+        return Manifest(
+            name=self.name,
+            description=grid.description,
+            metric=grid.metric,
+            metric_nfe=grid.metric_nfe,
+            baseline=self.baseline,
+            seeds=grid.seed_list,
+            axes=_lists(grid.axes),
+            zips={name: _lists(columns) for name, columns in grid.zips.items()},
+            equivalent=list(grid.equivalent),
+            arms=[{"name": arm.name, "settings": dict(arm.settings)} for arm in self.arms],
+            cells=[
+                CellRecord(c.arm, c.seed, c.identity, c.directory, dict(c.tuned))
+                for c in self.cells
+            ],
+            command=command,
+            created=time.time(),
+        )
 
 
 def plan(configuration: Configuration, name: str, command: str = "") -> Plan:
@@ -113,6 +139,11 @@ class _Cells:
         self, arm: str, point: Point, tuned: Point, origin: str, seed: int | None = None
     ) -> Resolved:
         """Return one run; the seed is the first of the grid's unless given."""
+        return self._resolve(arm, point, tuned, origin, seed)[1]
+
+    def _resolve(
+        self, arm: str, point: Point, tuned: Point, origin: str, seed: int | None
+    ) -> tuple[Configuration, Resolved]:
         record: dict[str, Value] = {
             **self._record,
             "run.arm": arm,
@@ -124,15 +155,16 @@ class _Cells:
         resolved = bound.resolve(refuse_unused=False)
         self._used.update(key for key in bound.bindings if key not in resolved.unused)
         self._unused.update(resolved.unused)
-        return resolved
+        return bound, resolved
 
     def add(self, arm: str, point: Point, found: Points) -> None:
         """Resolve the cells of one arm."""
         origin = found.origins.get(arm, "grid.baseline")
         for tuned in found.tune:
             for seed in self._seeds:
-                resolved = self.resolve(arm, point, tuned, origin, seed)
-                self.cells.append(Cell(arm, seed, resolved, _texts(tuned)))
+                bound, resolved = self._resolve(arm, point, tuned, origin, seed)
+                resources = bound.read("launch")
+                self.cells.append(Cell(arm, seed, resolved, _texts(tuned), resources))
 
     def check(self) -> None:
         """Refuse cells of one identity, and bindings that no cell uses.
@@ -164,6 +196,10 @@ def _identical(one: Cell, other: Cell) -> str:
         f"the arms '{one.arm}' and '{other.arm}' are the same configuration: what they bind makes "
         "no difference; remove one, or bind what the run uses"
     )
+
+
+def _lists(columns: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {name: [text(value) for value in values] for name, values in columns.items()}
 
 
 def _texts(point: Mapping[str, Value]) -> dict[str, str]:
