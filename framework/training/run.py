@@ -14,10 +14,11 @@ import torch
 from framework.configuration import Configuration
 from framework.results import RunConfig, RunWriter
 from framework.streams import Streams
-from framework.training import provenance
+from framework.training import compilation, provenance
 from framework.training.batches import Batches
 from framework.training.checkpoints import Checkpoints
 from framework.training.experiment import Experiment
+from framework.training.folder import CONFIG
 from framework.training.heartbeat import Heartbeat, Pulse, State, read
 from framework.training.loop import Loop
 from framework.training.scoring import Scorer
@@ -49,22 +50,26 @@ def run(directory: Path) -> State:
 
 
 def _run(directory: Path, pulse: Pulse, stop: StopRequest) -> State:
-    experiment = Experiment.build(Configuration.load([directory / "config.gin"]).resolve())
+    experiment = Experiment.build(Configuration.load([directory / CONFIG]).resolve())
     train, device = experiment.train, experiment.device()
     torch.use_deterministic_algorithms(train.deterministic)
-    trainer = Trainer(train, device)
+    with experiment.resolved.refusals():
+        trainer = Trainer(train, device)
     checkpoints = Checkpoints(directory / "checkpoints")
     state = checkpoints.load(device)
     if state is not None:
         trainer.load_state_dict(state)
         log.info("going on from step %d", trainer.step)
+    batches = Batches(train.dataset, Streams(train.seed), train.batch_size, device)
+    if train.compile:
+        compilation.compile_steps(trainer, batches.at(trainer.step + 1))
     pulse.now.step, pulse.now.steps = trainer.step, train.steps
     pulse.beat(force=True)
     config = _run_config(experiment, device, directory)
-    with RunWriter(directory, config=config, resume_step=trainer.step) as writer:
+    with RunWriter(directory, config=config, resume_step=trainer.step, tensorboard=True) as writer:
         return Loop(
             trainer=trainer,
-            batches=Batches(train.dataset, Streams(train.seed), train.batch_size, device),
+            batches=batches,
             scorer=Scorer(experiment.evaluation, trainer),
             score_every=experiment.evaluation.every,
             logging=experiment.logging,
@@ -97,7 +102,7 @@ def _run_config(experiment: Experiment, device: torch.device, directory: Path) -
         versions=provenance.versions(),
         host=socket.gethostname(),
         device=provenance.device_name(device),
-        command=run.command or f"python launch/train.py --gin {directory / 'config.gin'}",
+        command=run.command or f"python launch/train.py --gin {directory / CONFIG}",
         sources=resolved.sources(),
     )
 

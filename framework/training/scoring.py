@@ -8,6 +8,7 @@ from statistics import fmean
 from torch import Tensor
 
 from framework.errors import UserError
+from framework.passes import Passes
 from framework.protocols import Metric, Score
 from framework.results import RunWriter
 from framework.streams import Streams
@@ -57,7 +58,7 @@ class Scorer:
         field = NetworkField(
             trainer.averages.networks[EVALUATION],
             trainer.settings.loss.flow_map,
-            trainer.passes,
+            Passes(),
             partial(autocast, trainer.settings.precision, trainer.device),
         )
         settings = self._settings

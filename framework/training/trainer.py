@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from framework.errors import UserError
 from framework.evaluator import Evaluator
 from framework.passes import Passes
-from framework.protocols import Batch
+from framework.protocols import Batch, Model
 from framework.streams import Streams
 from framework.training.averages import Averages
 from framework.training.precision import autocast, scaler
@@ -24,10 +25,9 @@ EVALUATION = "evaluation"
 class Trainer:
     """A network in training: weights, averages, optimizer and the step they have reached."""
 
-    def __init__(self, settings: Train, device: torch.device, passes: Passes | None = None) -> None:
+    def __init__(self, settings: Train, device: torch.device) -> None:
         self.settings = settings
         self.device = device
-        self.passes = passes or Passes()
         self.step = 0
         self.model = build_model(settings).to(device)
         self.averages = Averages(
@@ -38,12 +38,21 @@ class Trainer:
         self.recorder = Recorder(device)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._scaler = scaler(settings.precision, device)
+        self.use(Passes())
+
+    def use(self, passes: Passes) -> None:
+        """Run the network with these passes from now on."""
         self._evaluate = Evaluator(
             self.model,
             self.averages.networks,
-            self.passes,
-            partial(autocast, settings.precision, device),
+            passes,
+            partial(autocast, self.settings.precision, self.device),
         )
+
+    def try_step(self, batch: Batch) -> None:
+        """Run a step's forward and backward passes and forget their result."""
+        self.settings.loss(batch, self._evaluate).total.mean().backward()
+        self.optimizer.zero_grad(set_to_none=True)
 
     def train_step(self, batch: Batch) -> None:
         """Make one update from a batch and record its scalars."""
@@ -101,6 +110,29 @@ class Trainer:
         self.recorder.load_state_dict(state["recorder"])
 
 
+def construct_model(settings: Train) -> Model:
+    """Return the model of a run before its weights are set, on the device of the context.
+
+    Raises:
+        UserError: it is not a module.
+    """
+    dataset = settings.dataset
+    model = settings.model(shape=dataset.shape, num_classes=dataset.num_classes)
+    as_module(model)
+    return model
+
+
+def as_module(model: Model) -> nn.Module:
+    """Return the model as the module it has to be.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if not isinstance(model, nn.Module):
+        raise UserError(f"train.model builds a {type(model).__name__}: it has to be an nn.Module")
+    return model
+
+
 def build_model(settings: Train) -> nn.Module:
     """Return the model of a run with its initial weights, on the CPU.
 
@@ -108,9 +140,8 @@ def build_model(settings: Train) -> nn.Module:
     layer start it alike. What a component draws in its constructor is seeded too.
     """
     streams = Streams(settings.seed)
-    dataset = settings.dataset
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(streams.generator("construction").initial_seed())
-        model = settings.model(shape=dataset.shape, num_classes=dataset.num_classes)
+        model = construct_model(settings)
     model.initialize(lambda name: streams.generator(f"parameter/{name}"))
-    return model
+    return as_module(model)

@@ -1,0 +1,137 @@
+"""Compiled steps against eager ones, on a network of two linear blocks."""
+
+import logging
+import shutil
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from framework import flow
+from framework.protocols import Batch, Conditions, LossTerms, Query, Tangent
+from framework.training.compilation import compile_steps
+from framework.training.settings import Train
+from framework.training.trainer import Trainer
+
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which("c++") or shutil.which("g++")), reason="torch.compile needs a C++ compiler"
+)
+
+
+class Block(nn.Module):
+    def __init__(self, breaks):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.breaks = breaks
+
+    def forward(self, tokens, condition):
+        if self.breaks and float(tokens.sum()) > 1e9:  # a value of the data decides: no graph
+            return tokens
+        return tokens + self.linear(tokens * condition).tanh()
+
+
+class Net(nn.Module):
+    def __init__(self, shape, num_classes, breaks=False):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(breaks) for _ in range(2))
+
+    def initialize(self, generators):
+        for name, parameter in self.named_parameters():
+            nn.init.normal_(parameter, std=0.5, generator=generators(name))
+
+    def embed(self, x, t, s, c, w):
+        return x, torch.stack([t, s, t * s, w], dim=-1)
+
+    def head(self, tokens, condition):
+        return tokens * condition
+
+    def forward(self, x, t, s, c, w):
+        raise NotImplementedError
+
+
+class Linear:
+    def gamma(self, t, s, w):
+        return s - t
+
+    def dgamma_ds(self, t, s, w):
+        return torch.ones_like(t)
+
+
+class Loss:
+    """Uses a derivative with gradient, a plain pass with gradient and one without."""
+
+    flow_map = Linear()
+    guidance = None
+
+    def averages(self):
+        return {"target": Constant()}
+
+    def __call__(self, batch, evaluate):
+        t, s = batch.uniform("time", 2).float().unbind(1)
+        to = Conditions(batch.labels, torch.ones_like(t))
+        a, b = evaluate(
+            Query(batch.x0, t, s, to.c, to.w, tangent=Tangent(s=torch.ones_like(s))),
+            Query(batch.noise, s, s, to.c, to.w),
+        )
+        (c,) = evaluate(Query(a.F.detach(), s, s, to.c, to.w, weights="target", gradient=False))
+        change = flow.derivative(self.flow_map, a.F, a.derivative, t, s, to.w)
+        return LossTerms((change - c.F).square().sum(1) + (b.F - batch.noise).square().sum(1))
+
+
+class Constant:
+    def decay(self, step):
+        return 0.5
+
+    def __call__(self, step, steps):
+        return 1.0
+
+
+class Data:
+    name, shape, num_classes = "data", (4,), 2
+
+
+def trainer(breaks=False):
+    settings = Train(
+        model=partial(Net, breaks=breaks),
+        loss=Loss(),
+        optimizer=partial(torch.optim.AdamW, lr=0.1),
+        schedule=Constant(),
+        dataset=Data(),
+        evaluation_average=Constant(),
+        steps=3,
+        batch_size=5,
+    )
+    return Trainer(settings, torch.device("cpu"))
+
+
+def batch(seed):
+    g = torch.Generator().manual_seed(seed)
+    x0, noise = torch.randn(2, 5, 4, generator=g)
+    u = torch.rand(5, 2, generator=g, dtype=torch.float64)
+    return Batch(x0, noise, torch.zeros(5, dtype=torch.long), 2, lambda stream, width: u)
+
+
+def trained(trainer):
+    for seed in range(3):
+        trainer.train_step(batch(seed))
+    return dict(trainer.model.named_parameters())
+
+
+@needs_compiler
+def test_compiled_and_eager_steps_agree():
+    compiled = trainer()
+    compile_steps(compiled, batch(0))
+    torch.testing.assert_close(trained(compiled), trained(trainer()), rtol=1e-4, atol=1e-5)
+
+
+@needs_compiler
+def test_what_cannot_be_compiled_runs_plain_with_one_warning_that_names_it(caplog):
+    odd = trainer(breaks=True)
+    with caplog.at_level(logging.WARNING):
+        compile_steps(odd, batch(0))
+        weights = trained(odd)
+    (record,) = [r for r in caplog.records if r.name.startswith("framework")]
+    assert "going on without" in record.message
+    assert "test_compilation.py" in record.message
+    torch.testing.assert_close(weights, trained(trainer()))
