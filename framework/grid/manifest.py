@@ -91,7 +91,9 @@ class Manifest:
             raise UserError(f"{path}: cannot be read ({error}): move it away") from error
         schema = values.pop("schema", None) if isinstance(values, dict) else None
         if schema != SCHEMA:
-            raise UserError(f"{path}: schema {schema} is not {SCHEMA}: use the tvmlab that wrote it")
+            raise UserError(
+                f"{path}: schema {schema} is not {SCHEMA}: use the tvmlab that wrote it"
+            )
         for name in ("cells", "former"):
             values[name] = [CellRecord(**cell) for cell in values[name]]
         values["submissions"] = [Submission.of(entry) for entry in values["submissions"]]

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from framework.configuration import Binding, Configuration, Key, Resolved, Value, explain_unused, text
+from framework.configuration import (
+    Binding,
+    Configuration,
+    Key,
+    Resolved,
+    Value,
+    explain_unused,
+    text,
+)
 from framework.errors import UserError
 from framework.grid.manifest import CellRecord, Manifest
 from framework.grid.naming import BASELINE, check_name

@@ -63,7 +63,9 @@ class Resources:
         """
         found = _TIME.fullmatch(self.time)
         if found is None:
-            raise ValueError(f"time = {self.time!r} is no time: write MINUTES, H:MM:SS or D-HH:MM:SS")
+            raise ValueError(
+                f"time = {self.time!r} is no time: write MINUTES, H:MM:SS or D-HH:MM:SS"
+            )
         days, first, second, third = (int(part or 0) for part in found.groups())
         if found[1] is not None:  # D-HH, D-HH:MM, D-HH:MM:SS
             return (days * 24 + first) * 60 + second + (third > 0)

@@ -8,6 +8,7 @@ from typing import Any
 
 from framework.configuration import text
 from framework.configuration.roots import register_root
+from framework.errors import UserError
 from framework.settings import NonNegativeInt, PositiveInt
 
 Bindings = dict[str, Any]
@@ -35,7 +36,7 @@ class Grid:
         tune: {binding: [values]} tried for every arm before arms are compared.
 
     Raises:
-        ValueError: a field has the wrong form; the message says which.
+        UserError: a field has the wrong form; the message says which.
     """
 
     name: str | None = None
@@ -59,13 +60,15 @@ class Grid:
             _check_zip(name, columns)
         for name, bindings in self.arms.items():
             if not isinstance(bindings, Mapping):
-                raise ValueError(f"arms[{name!r}] needs {{binding: value}}, not {text(bindings)}")
+                raise UserError(
+                    f"grid.arms[{name!r}] needs {{binding: value}}, not {text(bindings)}"
+                )
         for cell in self.exclude:
             if not isinstance(cell, Mapping) or not cell:
-                raise ValueError(f"exclude needs {{binding: value}} each, not {text(cell)}")
+                raise UserError(f"grid.exclude needs {{binding: value}} each, not {text(cell)}")
         if isinstance(self.seeds, list):
             if not self.seeds:
-                raise ValueError("seeds is an empty list: name at least one seed")
+                raise UserError("grid.seeds is an empty list: name at least one seed")
             _check_distinct("seeds", self.seeds)
 
     @property
@@ -77,32 +80,32 @@ class Grid:
 def _check_lists(where: str, lists: Mapping[str, Any]) -> None:
     for name, values in lists.items():
         if not isinstance(values, list | tuple):
-            raise ValueError(f"{where}[{name!r}] needs a list of values, not {text(values)}")
+            raise UserError(f"grid.{where}[{name!r}] needs a list of values, not {text(values)}")
         if not values:
-            raise ValueError(f"{where}[{name!r}] has no values: give it some or remove it")
+            raise UserError(f"grid.{where}[{name!r}] has no values: give it some or remove it")
         _check_distinct(f"{where}[{name!r}]", values)
 
 
 def _check_zip(name: str, columns: Any) -> None:
     where = f"zips[{name!r}]"
     if not isinstance(columns, Mapping) or not columns:
-        raise ValueError(f"{where} needs {{binding: [values], ...}}, not {text(columns)}")
+        raise UserError(f"grid.{where} needs {{binding: [values], ...}}, not {text(columns)}")
     for binding, values in columns.items():
         if not isinstance(values, list | tuple):
-            raise ValueError(f"{where}[{binding!r}] needs a list of values, not {text(values)}")
+            raise UserError(f"grid.{where}[{binding!r}] needs a list of values, not {text(values)}")
         if not values:
-            raise ValueError(f"{where}[{binding!r}] has no values: give it some or remove it")
+            raise UserError(f"grid.{where}[{binding!r}] has no values: give it some or remove it")
     lengths = {binding: len(values) for binding, values in columns.items()}
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{binding} has {count}" for binding, count in lengths.items())
-        raise ValueError(f"{where}: its lists move together and need one length: {shown}")
+        raise UserError(f"grid.{where}: its lists move together and need one length: {shown}")
     _check_distinct(where, list(zip(*columns.values(), strict=True)))
 
 
 def _check_distinct(where: str, values: list[Any] | tuple[Any, ...]) -> None:
     for index, value in enumerate(values):
         if any(same(value, earlier) for earlier in values[:index]):
-            raise ValueError(f"{where} has {text(value)} twice: remove one")
+            raise UserError(f"grid.{where} has {text(value)} twice: remove one")
 
 
 def same(one: Any, other: Any) -> bool:

@@ -6,15 +6,15 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import submitit
+from submitit.core.utils import FailedJobError
 
 from framework.errors import UserError
-from framework.grid.manifest import Job
 from framework.grid.resources import Resources
 from framework.launching.pool import Pool
 
@@ -36,21 +36,20 @@ def choose(executor: str) -> str:
     return ("slurm" if has_slurm else "local") if executor == "auto" else executor
 
 
-def submit_local(folder: Path, pool: Pool) -> str:
-    """Start a local job that outlives this process; return its id."""
+def submit_local(folder: Path, pool: Pool) -> submitit.Job[None]:
+    """Start a local job that outlives this process."""
     executor = submitit.LocalExecutor(folder, max_num_timeout=0)
     gpus = [int(gpu) for gpu in pool.gpus if gpu.isdigit()]
     executor.update_parameters(
         timeout_min=YEARS_IN_MINUTES, gpus_per_node=len(gpus), visible_gpus=gpus
     )
     with _job_environment(), _ignored(signal.SIGINT, signal.SIGHUP):
-        return str(executor.submit(pool).job_id)
+        job: submitit.Job[None] = executor.submit(pool)
+    return job
 
 
-def submit_slurm(
-    folder: Path, name: str, pools: Sequence[Pool], resources: Resources
-) -> list[Job]:
-    """Submit an array of jobs, all with the same resources.
+def submit_slurm(folder: Path, name: str, pools: Sequence[Pool], resources: Resources) -> list[str]:
+    """Submit an array of jobs, all with the same resources; return their ids.
 
     Raises:
         UserError: sbatch refuses it; its own words are in the message.
@@ -58,21 +57,22 @@ def submit_slurm(
     executor = submitit.SlurmExecutor(folder, max_num_timeout=resources.requeues)
     executor.update_parameters(**_sbatch_options(name, resources))
     try:
-        with _job_environment():
-            jobs = executor.map_array(_run, pools)
-    except submitit.core.utils.FailedJobError as error:
-        raise UserError(f"sbatch refused the jobs of '{name}': {_own_words(error)}") from error
-    return [Job(str(job.job_id), list(pool.cells)) for job, pool in zip(jobs, pools, strict=True)]
+        with _job_environment(), executor.batch():
+            jobs = [executor.submit(pool) for pool in pools]
+    except FailedJobError as error:
+        raise UserError(f"sbatch refuses: {_own_words(error)}") from error
+    return [str(job.job_id) for job in jobs]
 
 
-def run_inline(folder: Path, function: Any, *arguments: Any) -> BaseException | None:
-    """Run a function here through submitit; return what it raised."""
-    job = submitit.helpers.DelayedSubmission(function, *arguments)
-    return submitit.DebugJob(folder, job).exception()
+def run_inline(folder: Path, function: Callable[..., object], *arguments: object) -> None:
+    """Run a function in this process.
 
-
-def _run(pool: Pool) -> None:
-    pool()
+    Raises:
+        Exception: what the function raises.
+    """
+    error = submitit.DebugExecutor(folder).submit(function, *arguments).exception()
+    if error is not None:
+        raise error
 
 
 def _sbatch_options(name: str, resources: Resources) -> dict[str, Any]:

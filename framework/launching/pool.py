@@ -49,7 +49,7 @@ class Pool:
         runner: The function that runs one, as 'package.module:function'.
         created: When it was submitted (Unix time): what has ended since then is not started.
         parallel: How many run at a time.
-        threads: How many threads each has.
+        threads: How many threads each has; 0 shares out the cores that the job finds.
         gpus: Devices to share out, as CUDA names them; empty: runs see what the job sees.
         fail_fast: Whether one failed run stops the others.
         lock: A file below the grid's folder, held for as long as the job lives, or "".
@@ -96,6 +96,7 @@ class Pool:
         return {**self.__dict__, "_running": [], "_stopping": False}
 
     def _run_all(self, waiting: list[str]) -> None:
+        self.threads = self.threads or max(1, cores() // self.parallel)
         os.environ["OMP_NUM_THREADS"] = str(self.threads)
         for module in (PRELOAD, self.runner.partition(":")[0]):
             importlib.import_module(module)
@@ -168,3 +169,10 @@ def outcome(run: Path, code: int) -> str:
         if mine:
             outcomes.record(run, state, cause)
     return state
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
