@@ -1,0 +1,1 @@
+"""Grids: from `grid.*` in a gin file to named arms, cells and the manifest of their folder."""

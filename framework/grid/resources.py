@@ -1,0 +1,77 @@
+"""What a run needs of a cluster: `launch.*` in gin files, options on the command line."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from framework.configuration.roots import register_root
+from framework.settings import NonNegativeInt, PositiveInt
+
+_TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+_MEMORY = re.compile(r"\d+(\.\d+)?[KMGT]?B?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Resources of one run's job, in SLURM's terms; None leaves it to the cluster.
+
+    An arm that binds some of these gets a job array of its own. They are no part of a run's
+    identity.
+
+    Args:
+        time: The limit of one attempt, as sbatch writes it; a run that needs longer is requeued
+            and goes on.
+        gpus: Devices per node.
+        cpus: Cores per process.
+        mem: Memory per node, such as '32G'.
+        max_parallel: How many jobs of an array run at a time.
+        runs_per_job: How many runs share a job, and run at a time in it.
+        requeues: How often a job that ran into its time limit is requeued.
+        setup: Shell commands before the program.
+
+    Raises:
+        ValueError: a field has the wrong form.
+    """
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    time: str = "1-00:00:00"
+    nodes: PositiveInt = 1
+    gpus: NonNegativeInt = 0
+    cpus: PositiveInt | None = None
+    mem: str | None = None
+    max_parallel: PositiveInt = 256
+    runs_per_job: PositiveInt = 1
+    requeues: NonNegativeInt = 20
+    setup: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.minutes < 1:
+            raise ValueError(f"time = {self.time!r} is less than a minute")
+        if self.mem is not None and not _MEMORY.fullmatch(self.mem):
+            raise ValueError(f"mem = {self.mem!r} is no amount of memory: write '32G', say")
+
+    @property
+    def minutes(self) -> int:
+        """Return the time limit in minutes: '90', '24:00:00' or '2-00:00:00'.
+
+        Raises:
+            ValueError: it is written in another way.
+        """
+        found = _TIME.fullmatch(self.time)
+        if found is None:
+            raise ValueError(
+                f"time = {self.time!r} is no time: write MINUTES, H:MM:SS or D-HH:MM:SS"
+            )
+        days, first, second, third = (int(part or 0) for part in found.groups())
+        if found[1] is not None:  # D-HH, D-HH:MM, D-HH:MM:SS
+            return (days * 24 + first) * 60 + second + (third > 0)
+        if found[4] is not None:  # HH:MM:SS
+            return first * 60 + second + (third > 0)
+        return first + (second > 0)  # MM, MM:SS
+
+
+register_root("launch", Resources, identity=False, kept=False)

@@ -1,0 +1,1 @@
+"""Launching: cells to executors, each started once, watched while it runs."""

@@ -1,0 +1,127 @@
+"""Cells to SLURM: one job array per class of resources."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from framework.errors import UserError
+from framework.grid.manifest import Job, Manifest, Submission
+from framework.grid.plan import Cell
+from framework.grid.resources import Resources
+from framework.launching import executors
+from framework.launching.decisions import Decision
+from framework.launching.pool import Pool
+
+DEFAULT_LARGEST = 1001  # SLURM's own MaxArraySize
+ASK_SECONDS = 60.0
+
+
+def plan_jobs(todo: Sequence[Decision]) -> list[Job]:
+    """Return the jobs that cells make, class by class, without ids.
+
+    Raises:
+        UserError: more processes are asked for than training can use.
+    """
+    return [
+        Job("", [cell.directory for cell in cells[i : i + resources.runs_per_job]])
+        for resources, cells in _classes(todo)
+        for i in range(0, len(cells), resources.runs_per_job)
+    ]
+
+
+def submit(
+    grid: Path, manifest: Manifest, submission: Submission, todo: Sequence[Decision], runner: str
+) -> None:
+    """Submit a planned submission, writing down the ids of each array as soon as it has them.
+
+    Raises:
+        UserError: sbatch refuses one; arrays before it stay submitted.
+    """
+    largest = largest_array()
+    remaining = list(submission.jobs)
+    for resources, cells in _classes(todo):
+        count = -(-len(cells) // resources.runs_per_job)
+        jobs, remaining = remaining[:count], remaining[count:]
+        for start in range(0, count, largest):
+            chunk = jobs[start : start + largest]
+            pools = [_pool(grid, job, submission, resources, runner) for job in chunk]
+            name = f"{manifest.name}-{submission.token}"
+            ids = executors.submit_slurm(grid / executors.JOBS, name, pools, resources)
+            for job, identifier in zip(chunk, ids, strict=True):
+                job.id = identifier
+            manifest.write(grid)
+
+
+def largest_array() -> int:
+    """Return how many jobs an array of this cluster may have."""
+    if shutil.which("scontrol") is None:
+        return DEFAULT_LARGEST - 1
+    asked = subprocess.run(
+        ["scontrol", "show", "config"], capture_output=True, text=True, timeout=ASK_SECONDS
+    )
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", asked.stdout)
+    return max(1, (int(found[1]) if found else DEFAULT_LARGEST) - 1)
+
+
+def reconcile(submission: Submission, name: str) -> bool:
+    """Fill in the ids that a killed launcher did not write down; return whether there were any.
+
+    The elements of an array are in the order of the jobs; only what SLURM still knows is found.
+    """
+    missing = [job for job in submission.jobs if not job.id]
+    if submission.executor != "slurm" or not missing or shutil.which("squeue") is None:
+        return False
+    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%F|%K"]
+    asked = subprocess.run(
+        [*command, f"--name={name}-{submission.token}"],
+        capture_output=True,
+        text=True,
+        timeout=ASK_SECONDS,
+    )
+    known = {job.id.partition("_")[0] for job in submission.jobs if job.id}
+    found = sorted(
+        (int(array), int(index) if index != "N/A" else -1)
+        for array, index in (line.split("|") for line in asked.stdout.splitlines())
+        if array not in known
+    )
+    for job, (array, index) in zip(missing, found, strict=False):
+        job.id = f"{array}_{index}" if index >= 0 else str(array)
+    return bool(found)
+
+
+def _classes(todo: Sequence[Decision]) -> list[tuple[Resources, list[Cell]]]:
+    """Return the cells by what they need, in order.
+
+    Raises:
+        UserError: more processes are asked for than training can use.
+    """
+    found: list[tuple[Resources, list[Cell]]] = []
+    for decision in todo:
+        resources = decision.cell.resources
+        if resources.nodes > 1 or resources.gpus > 1:
+            raise UserError(
+                f"{resources.nodes} nodes with {resources.gpus} GPUs each: a run trains in one "
+                "process; ask for --nodes 1 --gpus 1"
+            )
+        cells = next((cells for known, cells in found if known == resources), None)
+        if cells is None:
+            found.append((resources, [decision.cell]))
+        else:
+            cells.append(decision.cell)
+    return found
+
+
+def _pool(grid: Path, job: Job, submission: Submission, resources: Resources, runner: str) -> Pool:
+    parallel = min(resources.runs_per_job, len(job.cells))
+    return Pool(
+        grid=str(grid.absolute()),
+        cells=job.cells,
+        runner=runner,
+        created=submission.created,
+        parallel=parallel,
+        threads=max(1, (resources.cpus or 0) // parallel) if resources.cpus else 0,
+    )

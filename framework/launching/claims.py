@@ -1,0 +1,77 @@
+"""Claims: a lock that the kernel releases when its holder ends, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+LOCK = "lock"
+PATIENCE_SECONDS = 1.0  # a reader that asks who holds a lock has it for an instant
+POLL_SECONDS = 0.02
+
+_descriptors: set[int] = set()
+
+
+@contextmanager
+def hold(path: Path, patience: float | None = PATIENCE_SECONDS) -> Iterator[bool]:
+    """Hold a lock file for as long as the context lasts; yield whether it could be had.
+
+    Args:
+        path: The file, made if need be. It stays: removing it would let two hold it.
+        patience: How long to try in seconds; None is for ever.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    _descriptors.add(descriptor)
+    try:
+        yield _acquire(descriptor, patience)
+    finally:
+        if descriptor in _descriptors:
+            _descriptors.remove(descriptor)
+            os.close(descriptor)
+
+
+def leave_to_parent() -> None:
+    """Let go, in a forked process, of what its parent holds: the parent's end then frees it."""
+    for descriptor in _descriptors:
+        os.close(descriptor)
+    _descriptors.clear()
+
+
+def claim(run: Path) -> AbstractContextManager[bool]:
+    """Claim a run's folder: `with claim(run) as mine`."""
+    return hold(run / LOCK)
+
+
+def is_held(path: Path) -> bool:
+    """Return whether someone holds a lock file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _acquire(descriptor: int, patience: float | None) -> bool:
+    if patience is None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return True
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+        else:
+            return True

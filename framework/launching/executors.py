@@ -1,0 +1,144 @@
+"""submitit's executors, as this project uses them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import submitit
+from submitit.core.utils import FailedJobError
+
+from framework.errors import UserError
+from framework.grid.resources import Resources
+from framework.launching.pool import Pool
+
+YEARS_IN_MINUTES = 10 * 365 * 24 * 60  # submitit's local jobs end after two minutes otherwise
+JOBS = ".jobs"
+SIGNAL_SECONDS = 90
+EXECUTORS = ("auto", "slurm", "local", "inline")
+
+
+def choose(executor: str) -> str:
+    """Return which executor 'auto' is here: slurm where sbatch is on the PATH, else local.
+
+    Raises:
+        UserError: SLURM was asked for and is not here.
+    """
+    has_slurm = shutil.which("sbatch") is not None
+    if executor == "slurm" and not has_slurm:
+        raise UserError("--executor slurm: sbatch is not on the PATH; use --executor local")
+    return ("slurm" if has_slurm else "local") if executor == "auto" else executor
+
+
+def submit_local(folder: Path, pool: Pool) -> submitit.Job[None]:
+    """Start a local job that outlives this process."""
+    executor = submitit.LocalExecutor(folder, max_num_timeout=0)
+    gpus = [int(gpu) for gpu in pool.gpus if gpu.isdigit()]
+    executor.update_parameters(
+        timeout_min=YEARS_IN_MINUTES, gpus_per_node=len(gpus), visible_gpus=gpus
+    )
+    with _job_environment(), _ignored(signal.SIGINT, signal.SIGHUP):
+        job: submitit.Job[None] = executor.submit(pool)
+    return job
+
+
+def submit_slurm(folder: Path, name: str, pools: Sequence[Pool], resources: Resources) -> list[str]:
+    """Submit an array of jobs, all with the same resources; return their ids.
+
+    Raises:
+        UserError: sbatch refuses it; its own words are in the message.
+    """
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=resources.requeues)
+    executor.update_parameters(**_sbatch_options(name, resources))
+    try:
+        with _job_environment(), executor.batch():
+            jobs = [executor.submit(pool) for pool in pools]
+    except FailedJobError as error:
+        raise UserError(f"sbatch refuses: {_own_words(error)}") from error
+    return [str(job.job_id) for job in jobs]
+
+
+def run_inline(folder: Path, function: Callable[..., object], *arguments: object) -> None:
+    """Run a function in this process.
+
+    Raises:
+        Exception: what the function raises.
+    """
+    error = submitit.DebugExecutor(folder).submit(function, *arguments).exception()
+    if error is not None:
+        raise error
+
+
+def _sbatch_options(name: str, resources: Resources) -> dict[str, Any]:
+    chosen = {
+        "partition": resources.partition,
+        "account": resources.account,
+        "qos": resources.qos,
+        "constraint": resources.constraint,
+        "gpus_per_node": resources.gpus or None,
+        "cpus_per_task": resources.cpus,
+        "mem": resources.mem,
+        "setup": resources.setup or None,
+    }
+    return {
+        "job_name": name,
+        "time": resources.minutes,
+        "nodes": resources.nodes,
+        "array_parallelism": resources.max_parallel,
+        "signal_delay_s": SIGNAL_SECONDS,
+        "stderr_to_stdout": True,
+        "additional_parameters": {"requeue": True},
+        **{option: value for option, value in chosen.items() if value is not None},
+    }
+
+
+def _own_words(error: BaseException) -> str:
+    """Return what sbatch itself said: submitit wraps it in a command line."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line.startswith(("sbatch:", "slurm"))]
+    return " ".join(said or [line for line in lines if line][:2])
+
+
+@contextmanager
+def _job_environment() -> Iterator[None]:
+    """Let jobs import this very code, and keep numpy from starting threads before they fork."""
+    home = str(Path(__file__).resolve().parent.parent.parent)
+    paths = [home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    wanted = {
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys([*paths, *_user_paths()])),
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _user_paths() -> list[str]:
+    """Return the folders of sys.path that are not Python's own: where plug-ins were found."""
+    own = (sys.prefix, sys.base_prefix)
+    folders = [str(Path(p).resolve()) for p in sys.path if p]
+    return [p for p in folders if Path(p).is_dir() and not p.startswith(own)]
+
+
+@contextmanager
+def _ignored(*signals: signal.Signals) -> Iterator[None]:
+    """Ignore signals meanwhile; processes started here ignore them for good."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,130 @@
+"""Writing a grid's folder: everything, or nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from framework.errors import UserError
+from framework.grid.manifest import FILE, Manifest, publish
+from framework.launching.decisions import SOURCES, Decision
+from framework.launching.executors import JOBS
+
+FORMER = ".former"
+LOCK = ".lock"
+CONFIGURATION = "config.gin"
+SPARE_BYTES = 16 * 1024 * 1024
+
+
+def check_room(grid: Path, decisions: Sequence[Decision]) -> None:
+    """Refuse a place that has no room for a launch.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    place = grid.absolute()
+    while not place.exists():
+        place = place.parent
+    needed = SPARE_BYTES + sum(len(d.cell.resolved.text()) for d in decisions if d.run)
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise UserError(
+            f"{grid}: {free / 2**20:.1f} MiB are free and a launch needs {needed / 2**20:.1f}: "
+            "make room, or choose another --output"
+        )
+
+
+def create(grid: Path) -> ExitStack:
+    """Make a grid's folder; return what undoes that, for as long as it is not `pop_all`ed.
+
+    Raises:
+        UserError: it may not be made there.
+    """
+    undo = ExitStack()
+    try:
+        _make(grid, undo)
+        _make(grid / JOBS, undo)
+    except OSError as error:
+        undo.close()
+        raise refusal(grid, error) from error
+    return undo
+
+
+def write(grid: Path, manifest: Manifest, decisions: Sequence[Decision], undo: ExitStack) -> None:
+    """Write the manifest, then the frozen configuration of every cell that is to run.
+
+    Raises:
+        UserError: no space or no permission; all is as it was before.
+    """
+    path = grid / FILE
+    before = path.read_text(encoding="utf-8") if path.exists() else None
+    try:
+        manifest.write(grid)
+        undo.callback(_restore, path, before)
+        for decision in decisions:
+            if decision.run:
+                _write_run(grid, decision, undo)
+    except OSError as error:
+        undo.close()
+        raise refusal(grid, error) from error
+
+
+def refusal(grid: Path, error: OSError) -> UserError:
+    """Return the answer to a folder that cannot be written."""
+    place = error.filename or grid
+    return UserError(f"{place}: {error.strerror}: make room or choose another --output")
+
+
+def _write_run(grid: Path, decision: Decision, undo: ExitStack) -> None:
+    run = grid / decision.cell.directory
+    if decision.fresh:
+        _put_away(grid, decision.cell.directory, undo)
+    _make(run, undo)
+    started = (run / "heartbeat.json").exists()
+    texts = {CONFIGURATION: decision.cell.resolved.text()}
+    if not started:
+        texts[SOURCES] = json.dumps(decision.cell.resolved.sources(), indent=1) + "\n"
+    for name, text in texts.items():
+        path = run / name
+        before = path.read_text(encoding="utf-8") if path.exists() else None
+        if before != text:
+            undo.callback(_restore, path, before)
+            publish(path, text)
+
+
+def _put_away(grid: Path, directory: str, undo: ExitStack) -> None:
+    """Move a run's folder aside, so that a fresh one takes its place."""
+    run = grid / directory
+    aside = grid / FORMER / f"{directory}-{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 1000}"
+    _make(aside.parent, undo)
+    run.rename(aside)
+    undo.callback(aside.rename, run)
+
+
+def _make(folder: Path, undo: ExitStack) -> None:
+    """Make a folder and those above it."""
+    if folder.is_dir():
+        return
+    _make(folder.parent, undo)
+    folder.mkdir(exist_ok=True)
+    undo.callback(_remove, folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that this launch made, if nothing but its own is in it."""
+    (folder / LOCK).unlink(missing_ok=True)
+    if folder.name == JOBS:
+        shutil.rmtree(folder)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _restore(path: Path, before: str | None) -> None:
+    if before is None:
+        path.unlink(missing_ok=True)
+    else:
+        publish(path, before)

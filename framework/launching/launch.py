@@ -1,0 +1,147 @@
+"""A launch: what is missing of a grid goes to an executor, once."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from framework.errors import UserError
+from framework.grid.manifest import Job, Manifest, Submission
+from framework.grid.plan import Plan
+from framework.launching import arrays, claims, executors, folders
+from framework.launching.decisions import Decision, decide
+from framework.launching.pool import Pool, cores
+
+RUNNER = "framework.training:run"
+START_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to launch: see `launch/slurm.py --help`.
+
+    `parallel` None is 2 runs at a time on a CPU, one a GPU with them; `runner` is the function
+    that runs a cell, as 'package.module:function'.
+    """
+
+    executor: str = "auto"
+    retry: str | None = None
+    parallel: int | None = None
+    fail_fast: bool = False
+    runner: str = RUNNER
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What a launch did."""
+
+    grid: Path
+    manifest: Manifest
+    decisions: Sequence[Decision]
+    executor: str
+    submission: Submission | None = None
+
+    @property
+    def started(self) -> list[str]:
+        """The folders of the cells that this launch started."""
+        return [d.cell.directory for d in self.decisions if d.run]
+
+
+def launch(plan: Plan, grid: Path, options: Options) -> Launched:
+    """Start every cell of a plan that is missing.
+
+    Two launches of one grid wait for each other. Inline cells are not run yet, see `inline.py`.
+
+    Raises:
+        UserError: the folder is another grid's or cannot be written, or sbatch refuses.
+    """
+    executor = executors.choose(options.executor)
+    folders.check_room(grid, decide(grid, plan, options.retry)[1])
+    with folders.create(grid) as undo, claims.hold(grid / folders.LOCK, patience=None):
+        _reconcile(grid)
+        old, decisions = decide(grid, plan, options.retry)
+        manifest = plan.manifest(options.command).continuing(old)
+        todo = [d for d in decisions if d.run]
+        submission = _new_submission(executor, todo) if todo else None
+        if submission is not None:
+            manifest.submissions.append(submission)
+        folders.write(grid, manifest, decisions, undo)
+        if submission is not None and executor == "slurm":
+            arrays.submit(grid, manifest, submission, todo, options.runner)
+        elif submission is not None and executor == "local":
+            _start_local(grid, submission, todo, options)
+        manifest.write(grid)
+        undo.pop_all()
+    return Launched(grid, manifest, decisions, executor, submission)
+
+
+def _reconcile(grid: Path) -> None:
+    """Learn the jobs of a launcher that was killed between sbatch and writing down its answer."""
+    old = Manifest.read(grid)
+    learnt = [arrays.reconcile(s, old.name) for s in old.submissions] if old else []
+    if old is not None and any(learnt):
+        old.write(grid)
+
+
+def _new_submission(executor: str, todo: Sequence[Decision]) -> Submission:
+    token = uuid.uuid4().hex[:8]
+    cells = [decision.cell.directory for decision in todo]
+    jobs = arrays.plan_jobs(todo) if executor == "slurm" else [Job("", cells)]
+    lock = f"{executors.JOBS}/{token}.lock" if executor == "local" else ""
+    return Submission(executor, token, socket.gethostname(), time.time(), jobs, lock)
+
+
+def _start_local(
+    grid: Path, submission: Submission, todo: Sequence[Decision], options: Options
+) -> None:
+    """Start a local job and wait until it lives.
+
+    Raises:
+        UserError: it ended before it began.
+    """
+    pool = local_pool(grid, submission, todo, options)
+    job = executors.submit_local(grid / executors.JOBS, pool)
+    submission.jobs[0].id = str(job.job_id)
+    lock = grid / submission.lock
+    deadline = time.monotonic() + START_SECONDS
+    while not (lock.exists() and lock.stat().st_size):
+        if job.done() or time.monotonic() > deadline:
+            raise UserError(f"the local job did not start: see {job.paths.stderr}")
+        time.sleep(claims.POLL_SECONDS)
+
+
+def local_pool(
+    grid: Path, submission: Submission, todo: Sequence[Decision], options: Options
+) -> Pool:
+    """Return the job that runs cells on this machine, which it divides among them."""
+    on_cpu = all(d.cell.resolved.settings["train.device"] == "cpu" for d in todo)
+    gpus = [] if on_cpu else visible_gpus()
+    count = cores()
+    parallel = min(options.parallel or len(gpus) or min(2, count), len(todo))
+    return Pool(
+        grid=str(grid.absolute()),
+        cells=submission.jobs[0].cells,
+        runner=options.runner,
+        created=submission.created,
+        parallel=parallel,
+        threads=max(1, count // parallel),
+        gpus=gpus,
+        fail_fast=options.fail_fast,
+        lock=submission.lock,
+        local=True,
+    )
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return [str(index) for index in range(count)] if chosen is None else chosen.split(",")[:count]

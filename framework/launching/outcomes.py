@@ -1,0 +1,64 @@
+"""What a run says of itself in `heartbeat.json`, and what is written there in its stead."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from framework.grid.manifest import publish
+
+FILE = "heartbeat.json"
+ENDED = frozenset({"done", "failed", "diverged"})
+CANCELLED = "cancelled"
+TAIL_BYTES = 8192
+
+
+def read(run: Path) -> dict[str, Any]:
+    """Return a run's heartbeat; nothing where there is none that can be read."""
+    try:
+        beat = json.loads((run / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return beat if isinstance(beat, dict) else {}
+
+
+def record(run: Path, state: str, cause: str) -> None:
+    """Write the outcome of a run that cannot do so any more; the caller has claimed it."""
+    nobody = {"step": 0, "steps": 0, "pid": os.getpid(), "host": socket.gethostname()}
+    beat = {**nobody, **read(run), "state": state, "cause": cause, "updated": time.time()}
+    publish(run / FILE, json.dumps(beat))
+
+
+def reset(run: Path) -> None:
+    """Forget how the last attempt at a run ended; the caller has claimed it."""
+    if read(run):
+        record(run, "queued", "")
+
+
+def is_wanted(run: Path, created: float) -> bool:
+    """Return whether a run has yet to be made for a submission of that time.
+
+    It is not if it has ended, or was cancelled, since then.
+    """
+    beat = read(run)
+    over = beat.get("state") in ENDED or beat.get("cause") == CANCELLED
+    return not over or bool(beat.get("updated", 0.0) < created)
+
+
+def last_lines(run: Path, count: int = 5) -> list[str]:
+    """Return the end of what a run logged, or of what it printed."""
+    for name in ("log.txt", "output.txt"):
+        try:
+            with (run / name).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+                lines = file.read().decode(errors="replace").splitlines()
+        except OSError:
+            continue
+        lines = [line.rstrip() for line in lines if line.strip()]
+        if lines:
+            return lines[-count:]
+    return []

@@ -1,0 +1,178 @@
+"""A job: some cells of a grid, several at a time, each in a process of its own."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType
+
+from submitit.helpers import DelayedSubmission
+
+from framework.launching import claims, outcomes, worker
+
+POLL_SECONDS = 0.25
+SAVE_SECONDS = 60.0  # how long runs may take to reach a step's end and save
+KILL_SECONDS = 600.0  # how long a scheduler may take to end a job that it told to stop
+STOPPING = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+PRELOAD = "framework.launching.preload"
+
+
+@dataclass
+class Running:
+    """A run under way and the device that it has."""
+
+    directory: str
+    process: BaseProcess
+    gpu: str
+
+
+@dataclass
+class Pool:
+    """Runs cells, each claimed when its turn comes: callable, and picklable as text.
+
+    Runs are forked from this process, which imports torch once and computes nothing. One that
+    crashes stops no other, unless `fail_fast`. A cell that another process has claimed is waited
+    for, and run here if it is left unfinished.
+
+    Args:
+        grid: The grid's folder.
+        cells: Run folders below it, in order.
+        runner: The function that runs one, as 'package.module:function'.
+        created: When it was submitted (Unix time): what has ended since then is not started.
+        parallel: How many run at a time.
+        threads: How many threads each has; 0 shares out the cores that the job finds.
+        gpus: Devices to share out, as CUDA names them; empty: runs see what the job sees.
+        fail_fast: Whether one failed run stops the others.
+        lock: A file below the grid's folder, held for as long as the job lives, or "".
+        local: Whether this is a local job: it leaves the launcher's terminal, so that Ctrl-C
+            there does not reach it, and ends when told to, where a scheduler's is ended.
+    """
+
+    grid: str
+    cells: Sequence[str]
+    runner: str
+    created: float
+    parallel: int = 1
+    threads: int = 1
+    gpus: Sequence[str] = ()
+    fail_fast: bool = False
+    lock: str = ""
+    local: bool = False
+    _running: list[Running] = field(default_factory=list, init=False, repr=False)
+    _stopping: bool = field(default=False, init=False, repr=False)
+
+    def __call__(self) -> None:
+        """Run everything; the job's function."""
+        signal.signal(signal.SIGTERM, self._on_stop)
+        if self.local:
+            with suppress(PermissionError):  # it leads a session already
+                os.setsid()
+        path = Path(self.grid) / self.lock
+        with claims.hold(path, patience=None) if self.lock else nullcontext():
+            if self.lock:
+                path.write_text(str(os.getpid()))
+            self._run_all(list(self.cells))
+        if self._stopping and not self.local:
+            time.sleep(KILL_SECONDS)
+
+    def checkpoint(self) -> DelayedSubmission:
+        """Let runs save at a step's end, then have the job requeued (called by submitit)."""
+        self._stop()
+        deadline = time.monotonic() + SAVE_SECONDS
+        for run in self._running:
+            run.process.join(max(0.0, deadline - time.monotonic()))
+        return DelayedSubmission(self)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_running": [], "_stopping": False}
+
+    def _run_all(self, waiting: list[str]) -> None:
+        self.threads = self.threads or max(1, cores() // self.parallel)
+        os.environ["OMP_NUM_THREADS"] = str(self.threads)
+        for module in (PRELOAD, self.runner.partition(":")[0]):
+            importlib.import_module(module)
+        while (waiting and not self._stopping) or self._running:
+            self._fill(waiting)
+            if self._running:
+                connection.wait([r.process.sentinel for r in self._running], POLL_SECONDS)
+            elif waiting:
+                time.sleep(POLL_SECONDS)  # all that is left runs elsewhere
+            for run in [r for r in self._running if r.process.exitcode is not None]:
+                self._running.remove(run)
+                if self._is_elsewhere(run):
+                    waiting.append(run.directory)
+
+    def _fill(self, waiting: list[str]) -> None:
+        """Start what is free and unfinished, as far as there is room."""
+        for directory in list(waiting):
+            if self._stopping or len(self._running) >= self.parallel:
+                return
+            run = Path(self.grid) / directory
+            if not outcomes.is_wanted(run, self.created):
+                waiting.remove(directory)
+            elif not claims.is_held(run / claims.LOCK):
+                waiting.remove(directory)
+                self._running.append(self._start(directory))
+
+    def _start(self, directory: str) -> Running:
+        gpu = min(self.gpus, key=[r.gpu for r in self._running].count, default="")
+        environment = {"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}
+        run = Path(self.grid) / directory
+        arguments = (run, self.runner, environment, self.threads, self.created)
+        context = multiprocessing.get_context("fork")
+        process = context.Process(target=worker.work, args=arguments, name=directory)
+        process.start()
+        return Running(directory, process, gpu)
+
+    def _is_elsewhere(self, run: Running) -> bool:
+        """See how a process ended; return whether its cell turned out to be claimed."""
+        code = run.process.exitcode or 0
+        if code == worker.ELSEWHERE:
+            return True
+        if outcome(Path(self.grid) / run.directory, code) == "failed" and self.fail_fast:
+            self._stop()
+        return False
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        self._stopping = True
+        for run in self._running:
+            if run.process.is_alive():
+                run.process.terminate()
+
+
+def outcome(run: Path, code: int) -> str:
+    """Return how a run ended whose process exited with `code`, written down if it could not."""
+    state = str(outcomes.read(run).get("state", "queued"))
+    if state not in ("queued", "running"):
+        return state
+    number = -code if code < 0 else code - 128
+    if number in list(STOPPING):
+        state, cause = "stopped", f"killed by {signal.Signals(number).name}"
+    elif code < 0:
+        state, cause = "failed", f"crashed with {signal.Signals(number).name}"
+    else:
+        lines = outcomes.last_lines(run, 1)
+        state, cause = "failed", lines[0] if code and lines else f"ended with code {code}"
+    with claims.claim(run) as mine:
+        if mine:
+            outcomes.record(run, state, cause)
+    return state
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

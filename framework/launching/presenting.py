@@ -1,0 +1,133 @@
+"""What a launch tells its user: progress on standard error, results on standard output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from framework.errors import UserError
+from framework.grid.plan import Plan
+from framework.launching import inline, outcomes, view
+from framework.launching.decisions import Decision, count_states
+from framework.launching.launch import Launched, Options
+from framework.launching.states import CellStatus, read_states
+from framework.launching.waiting import wait
+
+FAILED = 1
+INTERRUPTED = 130
+MOST_FAILURES = 5
+
+
+def print_plan(grid: Path, planned: Plan, decisions: Sequence[Decision]) -> None:
+    """Print the arms, what differs between them, and which cells would run."""
+    console = Console(highlight=False, soft_wrap=True)
+    rows = Table(title=f"{planned.name}: {planned.grid.description}".rstrip(": "),
+                 title_justify="left", pad_edge=False)  # fmt: skip
+    for name in ("arm", "binds", "seeds to run", "seeds to leave"):
+        rows.add_column(name, overflow="fold")
+    for arm in planned.arms:
+        own = [d for d in decisions if d.cell.arm == arm.name]
+        mark = " *" if arm.name == planned.baseline else ""
+        binds = "\n".join(f"{name} = {value}" for name, value in arm.settings.items())
+        rows.add_row(f"{arm.name}{mark}", binds, _seeds(own, True), _seeds(own, False))
+    console.print(rows)
+    run = sum(decision.run for decision in decisions)
+    console.print(f"* baseline. {run} of {len(decisions)} cells would run in {grid}; nothing was "
+                  "submitted or written.")  # fmt: skip
+
+
+def say_launched(launched: Launched) -> None:
+    """Say on standard error what a launch did and what it left alone."""
+    decisions = list(launched.decisions)
+    started = launched.started
+    counts = count_states(decisions)
+    left = ", ".join(f"{count} {state}" for state, count in counts.items())
+    verb = "running" if launched.executor == "inline" else "started"
+    text = f"{launched.grid}: {verb} {len(started)} of {len(decisions)} runs"
+    _say(f"{text} ({left})" if left else text)
+    for state in ("failed", "diverged"):
+        if counts.get(state):
+            _say(f"{counts[state]} {state} are left as they are: --retry {state} runs them again")
+    changed = sorted({name for d in decisions if not d.run for name in d.changed})
+    if changed:
+        _say(f"finished runs are kept though {', '.join(changed)} changed since: --retry changed "
+             "runs those again")  # fmt: skip
+
+
+def print_where_to_look(launched: Launched) -> None:
+    """Print how to watch, cancel and report what was started."""
+    grid = launched.grid
+    print(f"look:    python launch/status.py {grid} --watch")
+    print(f"cancel:  python launch/cancel.py {grid}")
+    print(f"report:  python launch/report.py {grid}")
+
+
+def run_inline(launched: Launched, options: Options) -> None:
+    """Run the cells of a launch in this process."""
+    if launched.submission is not None:
+        cells, created = launched.started, launched.submission.created
+        grid = launched.grid
+        inline.run_cells(grid, cells, created, options.runner, options.fail_fast, _say)
+
+
+def finish(launched: Launched) -> int:
+    """Wait for a grid, then print its ranking; return the exit code."""
+    try:
+        states = wait(launched.grid, launched.manifest)
+    except KeyboardInterrupt:
+        _say("\nnot waiting any more; the runs go on. To look or to end them:")
+        print_where_to_look(launched)
+        return INTERRUPTED
+    show_failures(launched.grid, states)
+    if any(status.state == "done" for status in states):
+        _report(launched.grid)
+    unfinished = [s for s in states if s.state in ("failed", "stopped", "")]
+    if unfinished:
+        _say(f"{len(unfinished)} of {len(states)} runs did not finish; the same command goes on "
+             "with them (failed ones with --retry failed)")  # fmt: skip
+        return FAILED
+    return 0
+
+
+def show_failures(grid: Path, states: Sequence[CellStatus], lines: int = 3) -> None:
+    """Say why runs failed, with the last lines of their logs."""
+    bad = [status for status in states if status.state in ("failed", "diverged")]
+    for status in bad[:MOST_FAILURES]:
+        cause = f": {status.cause}" if status.cause else ""
+        _say(f"{view.label(status)} {status.state} at step {status.step}{cause}")
+        if status.state == "failed":
+            for line in outcomes.last_lines(grid / status.directory, lines):
+                _say(f"    {line}")
+    if len(bad) > MOST_FAILURES:
+        _say(f"and {len(bad) - MOST_FAILURES} more")
+
+
+def states_of(launched: Launched) -> list[CellStatus]:
+    """Return where the cells of a launch stand."""
+    return read_states(launched.grid, launched.manifest)
+
+
+def _report(grid: Path) -> None:
+    from framework import report  # it draws: seconds of imports that nobody waits for otherwise
+
+    try:
+        report.print_ranking(report.findings(grid))
+        sys.stdout.flush()
+        report.print_paths(report.write(grid))
+    except UserError as error:
+        _say(f"no report: {error}")
+
+
+def _seeds(decisions: Sequence[Decision], run: bool) -> str:
+    """Return '0, 1, 2' of the cells that run, '0 done, 1 failed' of those that are left."""
+    chosen = [decision for decision in decisions if decision.run == run]
+    states = [f" {d.state}" if d.state and (not run or d.step) else "" for d in chosen]
+    return ", ".join(f"{d.cell.seed}{state}" for d, state in zip(chosen, states, strict=True))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,116 @@
+"""Run an ablation grid: on SLURM where there is one, in local processes elsewhere.
+
+python launch/slurm.py --gin gin/ablations/quickstart.gin --dry-run
+python launch/slurm.py --gin gin/ablations/quickstart.gin --executor local --wait
+python launch/slurm.py --gin FILE --partition gpu --gpus 1 --time 4:00:00
+
+Every cell is checked before anything is submitted. Launching again runs only what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from framework import command
+from framework.configuration import Configuration
+from framework.errors import UserError
+from framework.grid.plan import Plan, plan
+from framework.launching import executors, presenting
+from framework.launching.decisions import RETRIES, decide
+from framework.launching.launch import Options, launch
+from framework.training.experiment import Experiment
+
+FAILED = 1
+
+
+def arguments() -> argparse.Namespace:
+    """Return what the command line says."""
+    parser = command.parser(__doc__ or "")
+    command.add_configuration_arguments(parser)
+    add = parser.add_argument
+    add("--executor", choices=executors.EXECUTORS, default="auto")
+    add("--output", type=Path, metavar="DIR", help="the grid's folder (default: runs/NAME)")
+    add("--dry-run", action="store_true", help="check every cell, show the table, and stop")
+    add("--wait", action="store_true", help="stay and watch, then print the ranking")
+    add("--retry", choices=RETRIES, help="also run cells that failed, diverged, or whose code has "
+        "changed since")  # fmt: skip
+    add("--parallel", type=_positive, metavar="N", help="local runs at a time (default: 2, or one "
+        "a GPU)")  # fmt: skip
+    add("--fail-fast", action="store_true", help="one failed local run stops the others")
+    cluster = parser.add_argument_group("resources of a run on SLURM (launch.* in gin)")
+    for name in ("partition", "account", "qos", "constraint", "time", "mem"):
+        cluster.add_argument(f"--{name}", metavar=name.upper())
+    for name in ("nodes", "gpus", "cpus", "max-parallel", "runs-per-job", "requeues"):
+        cluster.add_argument(f"--{name}", type=int, metavar="N")
+    cluster.add_argument("--setup", action="append", metavar="COMMAND", help="run before a job")
+    return parser.parse_args()
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def with_resources(configuration: Configuration, given: argparse.Namespace) -> Configuration:
+    """Return the configuration with the resources that the command line names."""
+    names = ("partition", "account", "qos", "constraint", "time", "mem", "nodes", "gpus", "cpus",
+             "max_parallel", "runs_per_job", "requeues", "setup")  # fmt: skip
+    for name in names:
+        value = getattr(given, name)
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            configuration = configuration.with_bindings({f"launch.{name}": value}, option)
+    return configuration
+
+
+def check(planned: Plan) -> None:
+    """Build each arm without memory, as its run would.
+
+    Raises:
+        UserError: a component refuses its settings.
+    """
+    seen = set()
+    for cell in planned.cells:
+        variant = (cell.arm, tuple(cell.tuned.items()))
+        if variant not in seen:
+            seen.add(variant)
+            try:
+                Experiment.build(cell.resolved).check()
+            except UserError as error:
+                raise UserError(f"arm '{cell.arm}': {error}") from error
+
+
+def program() -> int:
+    """Check, submit and, if asked, wait; exit with 1 if a run did not end well."""
+    given = arguments()
+    configuration = with_resources(command.configuration(given), given)
+    line = f"python {shlex.join(sys.argv)}"
+    planned = plan(configuration, given.gin[-1].stem, line)
+    check(planned)
+    grid = given.output or Path("runs", planned.name)
+    if given.dry_run:
+        presenting.print_plan(grid, planned, decide(grid, planned, given.retry)[1])
+        return 0
+    options = Options(
+        executor=given.executor,
+        retry=given.retry,
+        parallel=given.parallel,
+        fail_fast=given.fail_fast,
+        command=line,
+    )
+    launched = launch(planned, grid, options)
+    presenting.say_launched(launched)
+    if launched.executor == "inline":
+        presenting.run_inline(launched, options)
+    elif not given.wait:
+        presenting.print_where_to_look(launched)
+        return 0
+    return presenting.finish(launched)
+
+
+if __name__ == "__main__":
+    command.main(program)
