@@ -1,0 +1,64 @@
+"""Protocols of what is learned from and what samples are judged by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples x (B, ...) float32, standardised for the network, and labels (B,) int64."""
+
+    x: Tensor
+    labels: Tensor
+
+
+class Dataset(Protocol):
+    """Labelled examples in memory or on disk.
+
+    `name` is short and names what is in it; `shape` is one example's, without batch.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    num_classes: int
+
+    def __len__(self) -> int:
+        """Return the number of training examples."""
+
+    def examples(self, indices: Tensor, u: Tensor) -> Examples:
+        """Return the training examples of indices (B,) int64.
+
+        u (B, 2) are uniforms in float64 for whatever the dataset draws; a static one ignores them.
+        """
+
+    def labels(self) -> Tensor:
+        """Return all training labels, (len,) int64."""
+
+    def held_out(self) -> Examples:
+        """Return the examples kept from training; empty where there are none."""
+
+    def images(self, x: Tensor) -> Tensor:
+        """Return pictures of examples x (B, ...) as uint8 (B, H, W, 1 or 3)."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number about a set of samples and which way is better."""
+
+    name: str
+    value: float
+    direction: Literal["lower", "higher"]
+
+
+class Metric(Protocol):
+    """Judges samples against a dataset. Built with `dataset`."""
+
+    def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
+        """Return the scores of samples (M, ...), standardised like the data, asked of labels (M,).
+
+        A score whose value depends on a feature extractor carries its hash: "fd@digits-1a2b3c4d".
+        """

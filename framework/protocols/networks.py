@@ -1,0 +1,108 @@
+"""Protocols of the parts of a network.
+
+A part is a plain `torch.nn.Module`: its tangent comes from `torch.func.jvp` in the framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+
+class TimeEmbedding(Protocol):
+    """Features of one time. Built with `hidden_size`."""
+
+    def forward(self, time: Tensor) -> Tensor:
+        """Embed times (B,) in [0, 1] as (B, D) vectors."""
+
+
+class SecondTime(Protocol):
+    """How the end time s of a jump enters the condition. Built with `embedding`.
+
+    `embedding()` makes a new time embedding of the model's kind; a part that ignores s makes none.
+    """
+
+    def forward(self, t: Tensor, s: Tensor) -> Tensor:
+        """Return what s adds to the condition, (B, D), from times t >= s of shape (B,)."""
+
+
+class Normalization(Protocol):
+    """Normalisation over the last axis. Built with `dim`, the size of that axis."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (..., dim), keeping shape and dtype."""
+
+
+class ModulationNorm(Protocol):
+    """Normalisation of each vector that modulates a block. Built with `dim`."""
+
+    def forward(self, vector: Tensor) -> Tensor:
+        """Normalise (..., dim), keeping shape and dtype."""
+
+
+class QKNorm(Protocol):
+    """Normalisation of queries and keys, one instance for each of the two. Built with `dim`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, H, N, dim) over its last axis, H being heads and dim the head size."""
+
+
+class Attention(Protocol):
+    """Softmax attention, right with forward-mode tangents on its inputs or refusing them."""
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return softmax(q k^T / sqrt(d)) v for inputs and output of shape (B, H, N, d)."""
+
+
+class Role(StrEnum):
+    """What a weight is for, so that an initializer can treat it as the paper does."""
+
+    LINEAR = "linear"
+    PATCH_EMBEDDING = "patch_embedding"
+    TIME_EMBEDDING = "time_embedding"
+    CLASS_EMBEDDING = "class_embedding"
+    ZERO = "zero"  # modulation and output layers: a block starts as the identity
+
+
+class Initializer(Protocol):
+    """Draws the initial value of a weight. Biases are zero and scales are one without it."""
+
+    def __call__(self, weight: Tensor, role: Role, generator: torch.Generator) -> None:
+        """Fill `weight` (out, in, ...) in place from `generator`."""
+
+
+class Model(Protocol):
+    """The two-time network F(x_t, t, s, c, w). Built with `shape` and `num_classes`.
+
+    `shape` is one example's (C, H, W) or (C,); class `num_classes` is the empty class.
+    """
+
+    def initialize(self, generators: Callable[[str], torch.Generator]) -> None:
+        """Set every parameter; `generators(name)` is the stream of the parameter of that name."""
+
+    def forward(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> Tensor:
+        """Return F, shaped like x (B, ...), for times t, s, classes c and weights w, (B,) each."""
+
+
+@runtime_checkable
+class BlockModel(Protocol):
+    """A model in three parts, so that the framework can work block by block.
+
+    `forward` is `head(blocks(embed(...)))`. All blocks have one signature:
+    block(tokens, condition) -> tokens.
+    """
+
+    blocks: nn.ModuleList
+
+    def embed(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Return tokens (B, N, D) and the condition (B, D)."""
+
+    def head(self, tokens: Tensor, condition: Tensor) -> Tensor:
+        """Return F, shaped like x, from tokens (B, N, D) and the condition (B, D)."""
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Return the parameters, as `torch.nn.Module` does."""

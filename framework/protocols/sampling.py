@@ -1,0 +1,28 @@
+"""Protocols of what turns noise into samples."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Field(Protocol):
+    """A trained network seen as a flow: the framework makes it, samplers ask it."""
+
+    def displacement(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> Tensor:
+        """Return f(x, t, s), shaped like x (B, ...): x + f is the flow map's end point."""
+
+    def velocity(self, x: Tensor, t: Tensor, c: Tensor, w: Tensor) -> Tensor:
+        """Return u(x, t), shaped like x (B, ...)."""
+
+
+class Sampler(Protocol):
+    """Moves noise at time 1 to samples at time 0."""
+
+    def __call__(self, field: Field, noise: Tensor, c: Tensor, w: Tensor, nfe: int) -> Tensor:
+        """Return samples like noise (B, ...) in float64 after `nfe` network evaluations.
+
+        Raises:
+            ValueError: `nfe` is not one that the sampler can spend exactly.
+        """

@@ -1,0 +1,93 @@
+"""A setting is one constructor argument that gin can bind; its values are checked by its type."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import annotated_types
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from framework.kinds import KIND_OF_PROTOCOL, Kind
+
+REQUIRED: Any = inspect.Parameter.empty
+
+Positive = Annotated[float, annotated_types.Gt(0)]
+NonNegative = Annotated[float, annotated_types.Ge(0)]
+Probability = Annotated[float, annotated_types.Interval(ge=0, le=1)]
+PositiveInt = Annotated[int, annotated_types.Ge(1)]
+NonNegativeInt = Annotated[int, annotated_types.Ge(0)]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a component: its name, type and default (`REQUIRED` without one)."""
+
+    name: str
+    annotation: Any
+    default: Any
+
+    @property
+    def required(self) -> bool:
+        """Whether a configuration has to bind it."""
+        return self.default is REQUIRED
+
+    def kinds(self) -> list[Kind]:
+        """Return the kinds of component that the setting may refer to."""
+        return [
+            KIND_OF_PROTOCOL[part]
+            for part in _parts(self.annotation)
+            if isinstance(part, type) and part in KIND_OF_PROTOCOL
+        ]
+
+    def problem(self, value: object) -> str | None:
+        """Say in a few words why `value` (without references) cannot be this setting, or None."""
+        if self.annotation is Any or (self.kinds() and value is not None):
+            return None
+        try:
+            _adapter(self.annotation).validate_python(value, strict=True)
+        except ValidationError as error:
+            return _first_message(error)
+        return None
+
+
+def settings_of(build: Callable[..., Any], given: tuple[str, ...]) -> dict[str, Setting]:
+    """Return the settings of a class or factory: its arguments but those in `given`."""
+    function = build.__init__ if inspect.isclass(build) else build  # type hints sit on __init__
+    hints = typing.get_type_hints(function, include_extras=True)
+    return {
+        name: Setting(name, hints.get(name, Any), parameter.default)
+        for name, parameter in inspect.signature(build).parameters.items()
+        if name not in given
+    }
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """Yield an annotation and everything nested in it."""
+    yield annotation
+    for argument in typing.get_args(annotation):
+        if isinstance(argument, list):  # the arguments of a Callable
+            continue
+        if isinstance(argument, type | types.GenericAlias | types.UnionType) or typing.get_origin(
+            argument
+        ):
+            yield from _parts(argument)
+
+
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError:  # a model or dataclass brings its own configuration
+        return TypeAdapter(annotation)
+
+
+def _first_message(error: ValidationError) -> str:
+    details = error.errors()[0]
+    where = "".join(f"[{part!r}]" for part in details["loc"] if isinstance(part, int))
+    message = details["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return f"item {where} {message}" if where else message
