@@ -139,7 +139,7 @@ class Batch:
 class LossTerms:
     """Per-sample loss (B,) whose mean over the global batch is minimised, and its parts.
 
-    Parts go to the log; they are (B,) each and carry no gradient; NaN marks samples without that part.
+    Parts go to the log: (B,) each, without gradient, NaN for samples that have no such part.
     """
 
     total: Tensor

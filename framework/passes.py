@@ -1,0 +1,81 @@
+"""One pass through a network, block by block: the primal alone, or the primal with its tangent.
+
+Between blocks the tangent is an ordinary tensor, so that each block can be compiled, checkpointed
+or sharded on its own; inside a block it comes from `torch.func.jvp`. Gradient flows through both.
+Shape letters: B batch, N tokens, D hidden size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from framework.protocols import BlockModel, Tangent
+
+Pair = tuple[Tensor, Tensor]
+BlockFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
+BlockJvp = Callable[[nn.Module, Tensor, Tensor, Tensor, Tensor], Pair]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Arguments of the network: x (B, ...), times t and s (B,), classes c (B,), weights w (B,)."""
+
+    x: Tensor
+    t: Tensor
+    s: Tensor
+    c: Tensor
+    w: Tensor
+
+
+def block_forward(block: nn.Module, tokens: Tensor, condition: Tensor) -> Tensor:
+    """Return block(tokens (B N D), condition (B D)) -> (B N D)."""
+    return block(tokens, condition)
+
+
+def block_jvp(
+    block: nn.Module, tokens: Tensor, d_tokens: Tensor, condition: Tensor, d_condition: Tensor
+) -> Pair:
+    """Return a block's output and its tangent, (B N D) each."""
+    return torch.func.jvp(block, (tokens, condition), (d_tokens, d_condition))
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How a network is run. Replace the two functions to compile or checkpoint blocks."""
+
+    block_forward: BlockFunction = block_forward
+    block_jvp: BlockJvp = block_jvp
+
+    def plain(self, model: nn.Module, inputs: Inputs) -> Tensor:
+        """Return F (B, ...)."""
+        if not isinstance(model, BlockModel):
+            return model(inputs.x, inputs.t, inputs.s, inputs.c, inputs.w)
+        tokens, condition = model.embed(inputs.x, inputs.t, inputs.s, inputs.c, inputs.w)
+        for block in model.blocks:
+            tokens = self.block_forward(block, tokens, condition)
+        return model.head(tokens, condition)
+
+    def with_tangent(self, model: nn.Module, inputs: Inputs, tangent: Tangent) -> Pair:
+        """Return F and its derivative in the direction of `tangent`, (B, ...) each."""
+        if not isinstance(model, BlockModel):
+            return _input_jvp(model, inputs, tangent)
+        (tokens, condition), (d_tokens, d_condition) = _input_jvp(model.embed, inputs, tangent)
+        for block in model.blocks:
+            tokens, d_tokens = self.block_jvp(block, tokens, d_tokens, condition, d_condition)
+        return torch.func.jvp(model.head, (tokens, condition), (d_tokens, d_condition))
+
+
+def _input_jvp(function: Callable, inputs: Inputs, tangent: Tangent) -> tuple:
+    """Differentiate function(x, t, s, c, w) in the inputs that the tangent names, no others."""
+    directions = {"x": tangent.x, "t": tangent.t, "s": tangent.s}
+    moving = {name: d for name, d in directions.items() if d is not None}
+    still = {name: getattr(inputs, name) for name in ("x", "t", "s", "c", "w")}
+
+    def of_moving(*values: Tensor) -> object:
+        return function(**(still | dict(zip(moving, values, strict=True))))
+
+    return torch.func.jvp(of_moving, tuple(still[n] for n in moving), tuple(moving.values()))

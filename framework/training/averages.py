@@ -1,0 +1,41 @@
+"""Running averages of the weights, each a frozen copy of the network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from framework.protocols import WeightAverage
+
+
+class Averages:
+    """Named averages that start as copies of the network and follow it at every update."""
+
+    def __init__(self, model: nn.Module, kinds: Mapping[str, WeightAverage]) -> None:
+        self._model = model
+        self._kinds = dict(kinds)
+        self.networks = {name: _frozen_copy(model) for name in kinds}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Move each average towards the weights after update number `step` (from 1)."""
+        weights = list(self._model.parameters())
+        for name, kind in self._kinds.items():
+            averaged = list(self.networks[name].parameters())
+            torch._foreach_lerp_(averaged, weights, 1.0 - kind.decay(step))
+
+    def state_dict(self) -> dict[str, dict]:
+        """Return the weights of every average."""
+        return {name: network.state_dict() for name, network in self.networks.items()}
+
+    def load_state_dict(self, state: Mapping[str, dict]) -> None:
+        """Restore what `state_dict` returned."""
+        for name, network in self.networks.items():
+            network.load_state_dict(state[name])
+
+
+def _frozen_copy(model: nn.Module) -> nn.Module:
+    return copy.deepcopy(model).requires_grad_(False).eval()

@@ -1,0 +1,61 @@
+"""A resolved configuration, built: every component of a run as an object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from framework.configuration import Resolved
+from framework.configuration.roots import register_root
+from framework.errors import UserError
+from framework.training.settings import Evaluation, Logging, Run, Train
+
+register_root("train", Train, identity=True)
+register_root("evaluation", Evaluation, identity=True)
+register_root("logging", Logging, identity=False)
+register_root("run", Run, identity=False)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The built parts of a resolved configuration."""
+
+    resolved: Resolved
+    train: Train
+    evaluation: Evaluation
+    logging: Logging
+    run: Run
+
+    @classmethod
+    def build(cls, resolved: Resolved) -> Experiment:
+        """Build every component that the configuration names.
+
+        Raises:
+            UserError: a component refuses its settings.
+        """
+        resolved.activate()
+        return cls(
+            resolved,
+            resolved.build("train"),
+            resolved.build("evaluation"),
+            resolved.build("logging"),
+            resolved.build("run"),
+        )
+
+    def device(self) -> torch.device:
+        """Return the device that `train.device` names.
+
+        Raises:
+            UserError: this machine has no such device.
+        """
+        name = self.train.device
+        if name == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(name)
+        except RuntimeError as error:
+            raise UserError(f"train.device = {name!r} is not a device: {error}") from error
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise UserError(f"train.device = {name!r}, but PyTorch sees no GPU: set it to 'auto'")
+        return device

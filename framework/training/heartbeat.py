@@ -1,0 +1,72 @@
+"""The pulse of a run: `heartbeat.json`, replaced whole at most once a second."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class State(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    DIVERGED = "diverged"
+    STOPPED = "stopped"
+
+
+@dataclass
+class Heartbeat:
+    """What a run says of itself.
+
+    `seconds` counts time spent stepping over all attempts; `updated` is a Unix time; `cause` says
+    why a run failed, diverged or stopped, and `diverged_step` where.
+    """
+
+    state: State = State.QUEUED
+    step: int = 0
+    steps: int = 0
+    steps_per_second: float = 0.0
+    seconds: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    cause: str = ""
+    diverged_step: int | None = None
+    pid: int = field(default_factory=os.getpid)
+    host: str = field(default_factory=socket.gethostname)
+    job_id: str = field(default_factory=lambda: os.environ.get("SLURM_JOB_ID", ""))
+    updated: float = 0.0
+
+
+class Pulse:
+    """Writes a run's heartbeat."""
+
+    INTERVAL_SECONDS = 1.0
+
+    def __init__(self, directory: Path, heartbeat: Heartbeat) -> None:
+        self._path = directory / "heartbeat.json"
+        self.now = heartbeat
+
+    def beat(self, force: bool = False) -> None:
+        """Write the heartbeat if the last one is old enough, or if forced."""
+        if not force and time.time() - self.now.updated < self.INTERVAL_SECONDS:
+            return
+        self.now.updated = time.time()
+        beside = self._path.with_suffix(".json.new")
+        beside.write_text(json.dumps(asdict(self.now)))
+        beside.rename(self._path)
+
+
+def read(directory: Path) -> Heartbeat | None:
+    """Return the last heartbeat of a run folder, or None where there is none."""
+    path = directory / "heartbeat.json"
+    if not path.exists():
+        return None
+    values = json.loads(path.read_text())
+    return Heartbeat(**(values | {"state": State(values["state"])}))

@@ -1,0 +1,116 @@
+"""A run folder, from its frozen `config.gin` to its end."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from framework.configuration import Configuration
+from framework.results import RunConfig, RunWriter
+from framework.streams import Streams
+from framework.training import provenance
+from framework.training.batches import Batches
+from framework.training.checkpoints import Checkpoints
+from framework.training.experiment import Experiment
+from framework.training.heartbeat import Heartbeat, Pulse, State, read
+from framework.training.loop import Loop
+from framework.training.scoring import Scorer
+from framework.training.signals import StopRequest, stop_requests
+from framework.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+
+def run(directory: Path) -> State:
+    """Train the run whose `config.gin` lies in `directory`, from where it was left.
+
+    Returns:
+        done, diverged or stopped.
+
+    Raises:
+        UserError: the configuration cannot be run.
+    """
+    pulse = Pulse(directory, _first_heartbeat(directory))
+    with _log_file(directory / "log.txt"), stop_requests() as stop:
+        try:
+            return _run(directory, pulse, stop)
+        except BaseException as error:
+            pulse.now.state, pulse.now.cause = State.FAILED, f"{type(error).__name__}: {error}"
+            log.exception("failed")
+            raise
+        finally:
+            pulse.beat(force=True)
+
+
+def _run(directory: Path, pulse: Pulse, stop: StopRequest) -> State:
+    experiment = Experiment.build(Configuration.load([directory / "config.gin"]).resolve())
+    train, device = experiment.train, experiment.device()
+    torch.use_deterministic_algorithms(train.deterministic)
+    trainer = Trainer(train, device)
+    checkpoints = Checkpoints(directory / "checkpoints")
+    state = checkpoints.load(device)
+    if state is not None:
+        trainer.load_state_dict(state)
+        log.info("going on from step %d", trainer.step)
+    pulse.now.step, pulse.now.steps = trainer.step, train.steps
+    pulse.beat(force=True)
+    config = _run_config(experiment, device, directory)
+    with RunWriter(directory, config=config, resume_step=trainer.step) as writer:
+        return Loop(
+            trainer=trainer,
+            batches=Batches(train.dataset, Streams(train.seed), train.batch_size, device),
+            scorer=Scorer(experiment.evaluation, trainer),
+            score_every=experiment.evaluation.every,
+            logging=experiment.logging,
+            writer=writer,
+            checkpoints=checkpoints,
+            pulse=pulse,
+            stop=stop,
+        ).run()
+
+
+def _first_heartbeat(directory: Path) -> Heartbeat:
+    """Return a running heartbeat that counts on from the last attempt's seconds."""
+    last = read(directory) or Heartbeat()
+    return Heartbeat(state=State.RUNNING, seconds=last.seconds, metrics=last.metrics)
+
+
+def _run_config(experiment: Experiment, device: torch.device, directory: Path) -> RunConfig:
+    resolved, run = experiment.resolved, experiment.run
+    commit, diff = provenance.git_state(Path(__file__).parent)
+    return RunConfig(
+        gin_text=resolved.text(),
+        resolved=resolved.json(),
+        identity=resolved.identity,
+        grid=run.grid,
+        arm=run.arm,
+        seed=experiment.train.seed,
+        varied=run.varied,
+        git_commit=commit,
+        git_diff=diff,
+        versions=provenance.versions(),
+        host=socket.gethostname(),
+        device=provenance.device_name(device),
+        command=run.command or f"python launch/train.py --gin {directory / 'config.gin'}",
+        sources=resolved.sources(),
+    )
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Append the framework's log to a file as well."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger("framework")
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,97 @@
+"""Draws samples from a trained network for scores and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+
+from framework import flow
+from framework.passes import Inputs, Passes
+from framework.protocols import Dataset, FlowMap, Sampler
+from framework.streams import Streams
+
+
+class NetworkField:
+    """A network as a flow: what `framework.protocols.Field` asks for.
+
+    Computed in the network's float32; samplers may accumulate in float64.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        flow_map: FlowMap,
+        passes: Passes,
+        autocast: Callable[[], AbstractContextManager],
+    ) -> None:
+        self._network = network
+        self._flow_map = flow_map
+        self._passes = passes
+        self._autocast = autocast
+        self._dtype = next(network.parameters()).dtype
+
+    def displacement(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> Tensor:
+        """Return f(x, t, s), shaped like x (B, ...), in x's dtype."""
+        return flow.displacement(self._flow_map, self._output(x, t, s, c, w), t, s, w)
+
+    def velocity(self, x: Tensor, t: Tensor, c: Tensor, w: Tensor) -> Tensor:
+        """Return u(x, t), shaped like x (B, ...), in x's dtype."""
+        return flow.velocity(self._flow_map, self._output(x, t, t, c, w), t, w)
+
+    def _output(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> Tensor:
+        narrow = [v.to(self._dtype) for v in (x, t, s)]
+        inputs = Inputs(*narrow, c, w.to(self._dtype))
+        with self._autocast():
+            return self._passes.plain(self._network, inputs).to(x.dtype)
+
+
+class Draws:
+    """The latents and classes of evaluation: the same at every step and in every arm of a seed.
+
+    Classes come in the training set's proportions, exactly.
+    """
+
+    def __init__(self, dataset: Dataset, streams: Streams, device: torch.device) -> None:
+        self._shape = dataset.shape
+        self._sorted_labels = dataset.labels().sort().values
+        self._streams = streams
+        self._device = device
+
+    def block(self, index: int, size: int) -> tuple[Tensor, Tensor]:
+        """Return latents (size, ...) and classes (size,) of the block of that index."""
+        samples = range(index * size, (index + 1) * size)
+        return self._latents("evaluation", samples), self._proportional(size)
+
+    def pictures(self, count: int, num_classes: int) -> tuple[Tensor, Tensor]:
+        """Return latents (count, ...) and classes 0, 1, 2, ... in turn, for pictures."""
+        classes = torch.arange(count, device=self._device) % num_classes
+        return self._latents("pictures", range(count)), classes
+
+    def _latents(self, stream: str, samples: range) -> Tensor:
+        return self._streams.normal(stream, 0, samples, self._shape, self._device)
+
+    def _proportional(self, size: int) -> Tensor:
+        length = len(self._sorted_labels)
+        position = (torch.arange(size) * length + length // 2) // size
+        return self._sorted_labels[position.clamp_(max=length - 1)].to(self._device)
+
+
+@torch.no_grad()
+def draw(
+    sampler: Sampler,
+    field: NetworkField,
+    latents: Tensor,
+    classes: Tensor,
+    weight: float,
+    nfe: int,
+    batch_size: int,
+) -> Tensor:
+    """Return samples like latents (M, ...) in float32, made `batch_size` at a time."""
+    parts = []
+    for z, c in zip(latents.split(batch_size), classes.split(batch_size), strict=True):
+        w = torch.full((len(z),), weight, device=z.device)
+        parts.append(sampler(field, z, c, w, nfe).float())
+    return torch.cat(parts)

@@ -1,0 +1,83 @@
+"""What a gin file says of a run: `train.*`, `evaluation.*`, `logging.*` and `run.*`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from framework.protocols import (
+    Dataset,
+    Loss,
+    Metric,
+    Model,
+    Optimizer,
+    Sampler,
+    Schedule,
+    WeightAverage,
+)
+from framework.settings import NonNegativeInt, Positive, PositiveInt
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class Train:
+    """One training run.
+
+    `evaluation_average` is theta**, the weights that are sampled from; `clip_norm` bounds the
+    global gradient norm. `device` is "auto" (a GPU if there is one), "cpu" or "cuda[:N]".
+    bf16 and fp16 mean autocast over float32 weights, fp16 with a gradient scaler.
+    """
+
+    model: Callable[..., Model]
+    loss: Loss
+    optimizer: Callable[..., Optimizer]
+    schedule: Schedule
+    dataset: Dataset
+    evaluation_average: WeightAverage
+    steps: PositiveInt
+    batch_size: PositiveInt
+    seed: NonNegativeInt = 0
+    device: str = "auto"
+    precision: Precision = "fp32"
+    compile: bool = False
+    deterministic: bool = False
+    clip_norm: Positive | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a run is judged: at its end, and every `every` steps if that is set.
+
+    Each NFE is scored on `blocks` disjoint sets of `samples` draws, made `batch_size` at a time at
+    guidance weight `weight` (None: the one that the loss's guidance names).
+    """
+
+    metrics: tuple[Callable[..., Metric], ...]
+    sampler: Sampler
+    nfe: tuple[PositiveInt, ...] = (1, 2, 4)
+    samples: PositiveInt = 1000
+    blocks: PositiveInt = 1
+    every: PositiveInt | None = None
+    weight: Positive | None = None
+    batch_size: PositiveInt = 256
+
+
+@dataclass(frozen=True)
+class Logging:
+    """What a run writes down, and how often in steps. Not part of its identity."""
+
+    every: PositiveInt = 20
+    checkpoint_every: PositiveInt = 500
+    pictures: NonNegativeInt = 20
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run comes from: its grid, arm and what that arm varies. Not part of its identity."""
+
+    grid: str = ""
+    arm: str = ""
+    varied: dict[str, Any] = field(default_factory=dict)
+    command: str = ""

@@ -1,0 +1,116 @@
+"""The state of a run and the step that moves it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from framework.evaluator import Evaluator
+from framework.passes import Passes
+from framework.protocols import Batch
+from framework.streams import Streams
+from framework.training.averages import Averages
+from framework.training.precision import autocast, scaler
+from framework.training.recorder import Recorder
+from framework.training.settings import Train
+
+EVALUATION = "evaluation"
+
+
+class Trainer:
+    """A network in training: weights, averages, optimizer and the step they have reached."""
+
+    def __init__(self, settings: Train, device: torch.device, passes: Passes | None = None) -> None:
+        self.settings = settings
+        self.device = device
+        self.passes = passes or Passes()
+        self.step = 0
+        self.model = build_model(settings).to(device)
+        self.averages = Averages(
+            self.model,
+            {**settings.loss.averages(), EVALUATION: settings.evaluation_average},
+        )
+        self.optimizer = settings.optimizer(list(self.model.named_parameters()))
+        self.recorder = Recorder(device)
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._scaler = scaler(settings.precision, device)
+        self._evaluate = Evaluator(
+            self.model,
+            self.averages.networks,
+            self.passes,
+            partial(autocast, settings.precision, device),
+        )
+
+    def train_step(self, batch: Batch) -> None:
+        """Make one update from a batch and record its scalars."""
+        self.step += 1
+        terms = self.settings.loss(batch, self._evaluate)
+        loss = terms.total.mean()
+        self._scaler.scale(loss).backward()
+        self._scaler.unscale_(self.optimizer)
+        norm = self._clip()
+        self._set_rate()
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.averages.update(self.step)
+        self._record(loss, norm, terms.parts)
+
+    def _clip(self) -> Tensor:
+        """Return the norm of the whole gradient, bounding it if asked to."""
+        limit = self.settings.clip_norm
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if limit is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), limit, norm)
+        return norm
+
+    def _set_rate(self) -> None:
+        factor = self.settings.schedule(self.step, self.settings.steps)
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
+
+    def _record(self, loss: Tensor, norm: Tensor, parts: Mapping[str, Tensor]) -> None:
+        means = {f"loss/{name}": part.nanmean() for name, part in parts.items()}
+        rate = torch.tensor(self.optimizer.param_groups[0]["lr"], device=self.device)
+        values = {"loss/total": loss, "gradient_norm": norm, "learning_rate": rate}
+        self.recorder.record(self.step, values | means)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next step depends on."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "averages": self.averages.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "recorder": self.recorder.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.averages.load_state_dict(state["averages"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        self.recorder.load_state_dict(state["recorder"])
+
+
+def build_model(settings: Train) -> nn.Module:
+    """Return the model of a run with its initial weights, on the CPU.
+
+    Each parameter is drawn from the stream of its own name, so that arms of one seed which share a
+    layer start it alike. What a component draws in its constructor is seeded too.
+    """
+    streams = Streams(settings.seed)
+    dataset = settings.dataset
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(streams.generator("construction").initial_seed())
+        model = settings.model(shape=dataset.shape, num_classes=dataset.num_classes)
+    model.initialize(lambda name: streams.generator(f"parameter/{name}"))
+    return model
