@@ -1,0 +1,82 @@
+"""One HDF5 file with everything of a grid in it."""
+
+import json
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from .analysis import Analysis
+
+SCHEMA = 1
+TEXT = h5py.string_dtype("utf-8")
+
+
+def write_archive(analysis: Analysis, path: Path) -> None:
+    """Write the grid's file: manifest, all results, the findings, and every run's own file.
+
+    `/results` and `/runs` hold one dataset a column, `/ranking` the table of the report, and
+    `/files/ARM/seed=K-IDENTITY8` a copy of each run's HDF5. Text is UTF-8; missing numbers are
+    NaN. The file appears whole or not at all: it is written beside and renamed.
+    """
+    grid = analysis.grid
+    part = path.with_suffix(".part")
+    with h5py.File(part, "w") as file:
+        file.attrs["schema"] = SCHEMA
+        file.attrs["name"] = grid.name
+        file.attrs["description"] = grid.description
+        file.attrs["metric"] = analysis.selection.metric
+        file.attrs["metric_names"] = json.dumps(analysis.selection.full_names)
+        file.attrs["direction"] = analysis.selection.direction
+        file.attrs["nfe"] = -1 if analysis.selection.nfe is None else analysis.selection.nfe
+        file.attrs["baseline"] = analysis.baseline or ""
+        file.attrs["command"] = grid.command
+        file.attrs["arms"] = json.dumps({arm.name: dict(arm.settings) for arm in grid.arms})
+        _table(file, "results", grid.frame, "every scalar and evaluation, one row a value")
+        _table(file, "runs", analysis.runs, "one row a run; value is its score")
+        ranking = analysis.ranking.rename_axis("arm").reset_index()
+        _table(file, "ranking", ranking, "the ranked table, best arm first")
+        _copies(analysis, file)
+    with part.open("r+b") as written:
+        os.fsync(written.fileno())
+    part.replace(path)
+
+
+def _table(file: h5py.File, name: str, table: pd.DataFrame, description: str) -> None:
+    """Write a frame column by column; repeated text as codes and the words they stand for."""
+    group = file.create_group(name)
+    group.attrs["description"] = description
+    group.attrs["rows"] = len(table)
+    group.attrs["columns"] = json.dumps([str(column) for column in table.columns])
+    packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+    for label in table.columns:
+        column = table[label]
+        options = packed if len(table) > 1000 else {}
+        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+            group.create_dataset(str(label), data=column.to_numpy(na_value=np.nan), **options)
+            continue
+        codes, words = pd.factorize(column.astype(object).map(_text))
+        dataset = group.create_dataset(str(label), data=codes.astype(np.int32), **options)
+        dataset.attrs["words"] = f"{label} words"
+        group.create_dataset(f"{label} words", data=np.array(words, dtype=object), dtype=TEXT)
+
+
+def _text(value: object) -> str:
+    """Text of one cell; nothing for what is missing."""
+    if isinstance(value, (list, tuple)):
+        return json.dumps(value)
+    return "" if value is None or value != value else str(value)
+
+
+def _copies(analysis: Analysis, file: h5py.File) -> None:
+    """Copy the runs' own files."""
+    files = file.create_group("files")
+    files.attrs["description"] = "a copy of every run's results.h5"
+    for directory in analysis.runs["directory"].astype(str):
+        source = analysis.grid.reader.file(analysis.grid.directory / directory)
+        if source is None or directory in files:
+            continue
+        with h5py.File(source, "r") as run:
+            run.copy(run["/"], files, name=directory)

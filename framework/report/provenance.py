@@ -1,0 +1,126 @@
+"""Where every number comes from: runs, settings, commands, environment."""
+
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from .analysis import Analysis
+from .grid_results import GridResults
+from .headline import decimals
+from .numbers import duration, fixed
+
+SAMPLED_RUNS = 40
+"""Runs whose own account of their environment is read; of more, these are spread over the grid."""
+
+
+@dataclass(frozen=True)
+class RunLink:
+    """One run, as a report points to it."""
+
+    seed: int
+    variant: str
+    state: str
+    detail: str
+    value: str
+    seconds: str
+    folder: str
+    command: str
+
+
+@dataclass(frozen=True)
+class ArmLinks:
+    """One arm's settings and runs."""
+
+    anchor: str
+    arm: str
+    settings: dict[str, str]
+    differing: list[str]
+    runs: list[RunLink]
+
+
+def arm_links(analysis: Analysis, output: Path) -> list[ArmLinks]:
+    """Collect the runs behind every arm, in the order of the ranking.
+
+    Args:
+        analysis: the findings.
+        output: folder of the report, from which links are relative.
+    """
+    places = decimals(analysis) + 1
+    settings = {arm.name: dict(arm.settings) for arm in analysis.grid.arms}
+    reference = settings.get(analysis.baseline or "", {})
+    groups = dict(iter(analysis.runs.groupby("arm", sort=False)))
+    return [
+        ArmLinks(
+            anchor=f"arm-{k + 1}",
+            arm=arm,
+            settings=settings[arm],
+            differing=[b for b, v in settings[arm].items() if v != reference.get(b, v)],
+            runs=_run_links(analysis.grid, groups[arm], output, places),
+        )
+        for k, arm in enumerate(map(str, analysis.ranking.index))
+    ]
+
+
+def _run_links(grid: GridResults, runs: pd.DataFrame, output: Path, places: int) -> list[RunLink]:
+    links = []
+    for run in runs.to_dict("records"):
+        folder = grid.directory / str(run["directory"])
+        links.append(
+            RunLink(
+                seed=int(run["seed"]),
+                variant=str(run["variant"]),
+                state=str(run["state"]),
+                detail=_detail(run),
+                value=fixed(float(run["value"]), places),
+                seconds=duration(float(run["seconds"])),
+                folder=os.path.relpath(folder, output),
+                command=repeat_command(folder),
+            )
+        )
+    return links
+
+
+def _detail(run: dict) -> str:
+    """Step and cause of a run that did not finish."""
+    step = run["diverged_step"] if run["state"] == "diverged" else run["step"]
+    where = f"step {int(step)}" if pd.notna(step) else ""
+    if run["state"] == "done":
+        return where
+    cause = run["cause"] if isinstance(run["cause"], str) else ""
+    return ": ".join(part for part in (where, cause) if part)
+
+
+def repeat_command(folder: Path) -> str:
+    """Return the command that trains a run again from its own configuration."""
+    here = Path.cwd()
+    path = folder.absolute()
+    shown = path.relative_to(here) if path.is_relative_to(here) else path
+    return f"python launch/train.py --gin {shlex.quote(str(shown / 'config.gin'))}"
+
+
+def varied_bindings(grid: GridResults) -> list[str]:
+    """Bindings in which at least two arms differ, in the order of their appearance."""
+    bindings = list(dict.fromkeys(b for arm in grid.arms for b in arm.settings))
+    return [b for b in bindings if len({arm.settings.get(b) for arm in grid.arms}) > 1] or bindings
+
+
+def environment(analysis: Analysis) -> dict[str, str]:
+    """What the runs say about machine, versions and commit; several values where they differ."""
+    runs = analysis.runs[analysis.runs["state"].isin(["done", "running", "diverged"])]
+    stride = max(1, -(-len(runs) // SAMPLED_RUNS))
+    seen: dict[str, dict[str, None]] = {}
+    for directory in runs["directory"].iloc[::stride]:
+        facts = analysis.grid.reader.facts(analysis.grid.directory / str(directory))
+        said = {
+            "commit": facts.git_commit,
+            "host": facts.host,
+            "device": facts.device,
+            **facts.versions,
+        }
+        for name, value in said.items():
+            if value:
+                seen.setdefault(name, {})[value] = None
+    return {name: ", ".join(values) for name, values in seen.items()}
