@@ -75,9 +75,7 @@ def load_grid(directory: Path) -> GridResults:
         frame = results.load(directory)
     if manifest is None and frame.empty:
         raise UserError(f"{directory}: neither grid.json nor runs; give the folder of a grid")
-    said = tuple(
-        dict.fromkeys(f"{w.message}." for w in caught if issubclass(w.category, UserWarning))
-    )
+    said = [f"{w.message}." for w in caught if issubclass(w.category, UserWarning)]
     folders = [] if frame.empty else [relative(directory, run) for run in frame["run"].unique()]
     if manifest is None:
         runs = found_runs(directory, frame)
@@ -100,7 +98,7 @@ def load_grid(directory: Path) -> GridResults:
         frame=_placed(directory, frame, runs),
         command=str(manifest.get("command") or ""),
         reader=StoredRuns(),
-        warnings=said,
+        warnings=tuple(dict.fromkeys(said)),
     )
 
 

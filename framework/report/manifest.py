@@ -62,20 +62,19 @@ def manifest_runs(
         seen: run folders, relative to the grid's, that have results.
     """
     known = set(seen)
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for cell in manifest["cells"]:
         folder = _folder(directory, cell)
-        variant = variant_name(_texts(cell.get("tuned") or {}))
-        rows.append(
-            (str(cell["arm"]), variant, int(cell["seed"]), str(cell.get("identity", "")), folder)
-            + _state(directory / folder, folder in known)
-        )
+        arm, variant = str(cell["arm"]), variant_name(_texts(cell.get("tuned") or {}))
+        state = _state(directory / folder, folder in known)
+        identity = str(cell.get("identity", ""))
+        rows.append((arm, variant, int(cell["seed"]), identity, folder, *state))
     return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
 
 
 def found_runs(directory: Path, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the runs of a folder without a manifest, from their results alone."""
-    each = frame.drop_duplicates("run")
+    each = frame.drop_duplicates("run").drop_duplicates(["arm", "seed"], keep="last")
     rows = [
         (str(arm), "", int(seed), str(identity), folder, *_state(directory / folder, True))
         for arm, seed, identity, folder in zip(

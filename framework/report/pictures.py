@@ -76,7 +76,7 @@ DRAWINGS: tuple[Drawing, ...] = (
     (
         "cost",
         "Cost against quality",
-        "Mean and one standard deviation over seeds against seconds a run, evaluations included. "
+        "Mean and one standard deviation over seeds against seconds of training a run. "
         "Filled markers and the grey line: the Pareto front, arms that no other beats in both.",
         False,
         figures.draw_cost,

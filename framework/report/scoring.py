@@ -39,8 +39,7 @@ def score_runs(grid: GridResults, selection: Selection) -> Scores:
     grid varies the number of steps. While none has finished, running ones are compared there.
     Diverged runs have no score.
     """
-    rows = selection.at_nfe().merge(grid.runs[[*RUN, "state", "flops_per_step"]], on=RUN)
-    rows = rows[rows["value"].notna()]
+    rows = _with_costs(selection.at_nfe(), grid.runs)
     finished = rows["state"] == "done"
     provisional = not bool(finished.any())
     rows = rows[rows["state"] != "diverged"] if provisional else rows[finished]
@@ -63,6 +62,21 @@ def score_runs(grid: GridResults, selection: Selection) -> Scores:
     return Scores(_mean(rows[at_end]), rows[at_end], curves, provisional, notes)
 
 
+def _with_costs(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Give each row its run's state, and what it had cost up to there.
+
+    Seconds are those spent training as the run itself counts them, in proportion to the step:
+    neither evaluations nor the pause before a resumption belong to an arm. Where a run did not
+    count, the time since its start stands in.
+    """
+    pace = (runs["seconds"] / runs["step"].where(runs["step"] > 0)).astype(float)
+    costs = runs[[*RUN, "state", "flops_per_step"]].assign(pace=pace.where(pace > 0))
+    joined = rows.merge(costs, on=RUN)
+    joined["time"] = (joined["pace"] * joined["step"]).fillna(joined["time"])
+    joined["flops"] = joined["flops_per_step"] * joined["step"]
+    return joined[joined["value"].notna()]
+
+
 def _mean(rows: pd.DataFrame) -> pd.DataFrame:
     """Average the blocks of one evaluation a run."""
     means = rows.groupby([*RUN, "step"], sort=False)[["value"]].mean()
@@ -81,8 +95,4 @@ def _interpolated(curves: pd.DataFrame, step: int) -> pd.DataFrame:
 def _curves(rows: pd.DataFrame) -> pd.DataFrame:
     """Every evaluation of every run, its blocks averaged."""
     groups = rows.groupby([*RUN, "step"], sort=False, as_index=False)
-    curves = groups.agg(
-        time=("time", "max"), value=("value", "mean"), cost=("flops_per_step", "max")
-    )
-    curves["flops"] = curves["cost"] * curves["step"]
-    return curves.drop(columns="cost")
+    return groups.agg(time=("time", "max"), flops=("flops", "max"), value=("value", "mean"))

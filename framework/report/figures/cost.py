@@ -46,7 +46,7 @@ def draw_cost(analysis: Analysis) -> Figure | None:
             markerfacecolor=pen.color if arm in front else "white",
             label=str(arm) if pen.named else None,
         )  # fmt: skip
-    axes.set_xlabel("seconds a run" + (" (search included)" if analysis.tuning is not None else ""))
+    axes.set_xlabel("seconds of training a run" + (" (search included)" if analysis.tuning is not None else ""))
     axes.set_ylabel(f"{analysis.selection.title} ({analysis.selection.direction} is better)")
     axes.margins(x=0.12, y=0.12)
     grid_lines(axes)
