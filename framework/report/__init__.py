@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .analysis import Analysis, analyse
 from .grid_results import Arm, GridResults, RunFacts, RunReader
+from .loading import load_grid
 from .table import print_paths, print_ranking
 from .writing import ReportPaths, write_report
 
@@ -45,8 +46,6 @@ def findings(
     Raises:
         UserError: the folder is no grid, or has nothing to rank.
     """
-    from .loading import load_grid
-
     other = None if compare is None else load_grid(Path(compare))
     return analyse(load_grid(Path(directory)), metric, nfe, other)
 

@@ -19,7 +19,10 @@ from framework.statistics import (
 
 from .grid_results import GridResults
 from .scoring import Scores, score_runs
-from .selection import Selection, select
+from .selection import Selection, plain, select
+
+MOST_OTHERS = 5
+"""Metrics shown beside the one ranked by."""
 
 COSTS = {"step": "steps", "time": "seconds", "flops": "FLOPs"}
 """Columns that can be held equal, and their units."""
@@ -58,6 +61,7 @@ class Analysis:
         tuning: columns of `best_variants`; None without tuned arms.
         runs: one row a run of every variant, with its value.
         notes: what a reader must know to read the table, in sentences.
+        others: the grid's other evaluated metrics.
         against: two grids compared, None without a second.
         against_name: the second grid's name.
     """
@@ -72,6 +76,7 @@ class Analysis:
     tuning: pd.DataFrame | None
     runs: pd.DataFrame
     notes: list[str]
+    others: list[Selection]
     against: pd.DataFrame | None = None
     against_name: str = ""
 
@@ -111,14 +116,16 @@ def analyse(
             "chosen on the same seeds: slightly flattering, the more so the more were tried."
         )
     baseline = _baseline(grid, scores.final, notes)
-    ranking = _ranking(selection, scores, chosen, baseline)
+    ranking = _agreement(grid, baseline, _ranking(selection, scores, chosen, baseline))
     compared = None
     if against is not None:
-        compared = _against(against, selection, scores)
+        table = _against(against, selection, scores)
+        order = [arm for arm in ranking.index if arm in table.index]
+        compared = table.loc[[*order, *table.index.drop(order)]]
     return Analysis(
         grid, selection, scores, baseline, ranking,
         _budgets(selection, scores, chosen, baseline),
-        _factorial(grid, scores.final), tuning, runs, notes, compared,
+        _factorial(grid, scores.final), tuning, runs, notes, _others(grid, selection), compared,
         against.name if against else "",
     )  # fmt: skip
 
@@ -162,6 +169,29 @@ def _ranking(
     noise = noise_components(scores.blocks)[["evaluation_sd", "seed_sd", "blocks"]]
     seconds = scores.curves.groupby(["arm", "seed"], sort=False)["time"].max()
     return table.join(noise).join(seconds.groupby("arm", sort=False).mean().rename("seconds"))
+
+
+def _agreement(grid: GridResults, baseline: str | None, ranking: pd.DataFrame) -> pd.DataFrame:
+    """Reword the verdict on arms that change cost and not mathematics: they must agree."""
+    if not grid.equivalent or baseline is None:
+        return ranking
+    settings = {arm.name: dict(arm.settings) for arm in grid.arms}
+    reference = settings[baseline]
+    words = ranking["verdict"].astype(object)
+    for arm in ranking.index.drop(baseline):
+        changed = {b for b, value in settings[str(arm)].items() if value != reference.get(b, value)}
+        if changed and changed <= set(grid.equivalent) and isinstance(words[arm], str):
+            same = words[arm] not in ("better", "worse")
+            words[arm] = "agrees" if same else "differs but should agree"
+    return ranking.assign(verdict=words)
+
+
+def _others(grid: GridResults, selection: Selection) -> list[Selection]:
+    """The other evaluated metrics, at the ranking's NFE where they have it."""
+    rows = grid.frame[grid.frame["kind"] == "evaluation"]
+    names = dict.fromkeys(plain(str(name)) for name in rows["metric"].unique())
+    names.pop(selection.metric, None)
+    return [select(grid, name) for name in list(names)[:MOST_OTHERS]]
 
 
 def _budgets(

@@ -3,10 +3,12 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from .analysis import Analysis
 
@@ -19,7 +21,8 @@ def write_archive(analysis: Analysis, path: Path) -> None:
 
     `/results` and `/runs` hold one dataset a column, `/ranking` the table of the report, and
     `/files/ARM/seed=K-IDENTITY8` a copy of each run's HDF5. Text is UTF-8; missing numbers are
-    NaN. The file appears whole or not at all: it is written beside and renamed.
+    NaN, missing text the code -1. The file is written beside and renamed, so it is whole or not
+    there.
     """
     grid = analysis.grid
     part = path.with_suffix(".part")
@@ -55,12 +58,28 @@ def _table(file: h5py.File, name: str, table: pd.DataFrame, description: str) ->
         column = table[label]
         options = packed if len(table) > 1000 else {}
         if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-            group.create_dataset(str(label), data=column.to_numpy(na_value=np.nan), **options)
+            group.create_dataset(str(label), data=_numbers(column), **options)
             continue
-        codes, words = pd.factorize(column.astype(object).map(_text))
+        known = pd.Categorical(column) if _hashable(column) else pd.Categorical(column.map(_text))
+        codes, words = known.codes, [_text(word) for word in known.categories]
         dataset = group.create_dataset(str(label), data=codes.astype(np.int32), **options)
         dataset.attrs["words"] = f"{label} words"
         group.create_dataset(f"{label} words", data=np.array(words, dtype=object), dtype=TEXT)
+
+
+def _numbers(column: pd.Series) -> NDArray[Any]:
+    """A numeric column as an array; one with missing integers as floats."""
+    if isinstance(column.dtype, np.dtype):
+        return column.to_numpy()
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _hashable(column: pd.Series) -> bool:
+    """Whether no cell is a list."""
+    return (
+        isinstance(column.dtype, pd.CategoricalDtype)
+        or not column.map(lambda cell: isinstance(cell, list)).any()
+    )
 
 
 def _text(value: object) -> str:
@@ -71,12 +90,16 @@ def _text(value: object) -> str:
 
 
 def _copies(analysis: Analysis, file: h5py.File) -> None:
-    """Copy the runs' own files."""
+    """Copy the runs' own files, but for damaged ones, which loading the grid has named."""
     files = file.create_group("files")
     files.attrs["description"] = "a copy of every run's results.h5"
     for directory in analysis.runs["directory"].astype(str):
         source = analysis.grid.reader.file(analysis.grid.directory / directory)
         if source is None or directory in files:
             continue
-        with h5py.File(source, "r") as run:
-            run.copy(run["/"], files, name=directory)
+        try:
+            with h5py.File(source, "r", locking=False) as run:
+                run.copy(run["/"], files, name=directory)
+        except (OSError, RuntimeError):
+            if directory in files:
+                del files[directory]

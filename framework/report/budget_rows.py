@@ -1,5 +1,6 @@
 """Rankings at equal steps, time and FLOPs side by side."""
 
+import math
 from dataclasses import dataclass
 
 from .analysis import Analysis
@@ -27,14 +28,13 @@ def budget_table(analysis: Analysis) -> BudgetTable:
     places = decimals(analysis)
     names = {"step": "equal steps", "time": "equal time", "flops": "equal FLOPs"}
     heads = [f"{names[b.cost]} ({quantity(b.budget, b.unit)})" for b in analysis.budgets]
+    ranks = [b.table[["rank", "mean"]].to_dict("index") for b in analysis.budgets]
     rows, moved = [], False
     for arm in map(str, analysis.ranking.index):
         cells = []
-        for budget in analysis.budgets:
-            found = budget.table.T[arm]
-            known = found["mean"] == found["mean"]
-            rank = f"{found['rank']:.0f}" if found["rank"] == found["rank"] else DASH
-            cells.append((rank, fixed(float(found["mean"]), places) if known else DASH))
+        for found in (by_arm[arm] for by_arm in ranks):
+            rank = f"{found['rank']:.0f}" if math.isfinite(found["rank"]) else DASH
+            cells.append((rank, fixed(found["mean"], places)))
         moved = moved or len({rank for rank, _ in cells}) > 1
         rows.append((arm, cells))
     return BudgetTable(heads, rows, moved)

@@ -11,10 +11,11 @@ from .analysis import Analysis
 from .budget_rows import BudgetTable, budget_table
 from .forest import forest_cell
 from .headline import Headline, decimals, headline
+from .metric_rows import MetricTable, metric_table
 from .numbers import Span, fixed, interval, probability, readable_span
 from .pictures import Picture
-from .provenance import ArmLinks, arm_links, environment, varied_bindings
-from .rows import Row, ranked_rows
+from .provenance import ArmLinks, arm_links, environment, read_facts, varied_bindings
+from .rows import Row, comparison_rows, ranked_rows
 
 MOST_INTERACTIONS = 12
 
@@ -29,6 +30,7 @@ class Content:
         rows: the ranked table.
         span: ends of the axis that the table's drawings share; None without differences.
         budgets: rankings at equal cost.
+        metrics: every metric at every NFE.
         pictures: the figures.
         arms: runs and settings behind every arm.
         bindings: settings in which arms differ.
@@ -44,6 +46,7 @@ class Content:
     rows: list[Row]
     span: Span | None
     budgets: BudgetTable
+    metrics: MetricTable
     pictures: list[Picture]
     arms: list[ArmLinks]
     bindings: list[str]
@@ -69,19 +72,21 @@ class Content:
 def gather(analysis: Analysis, pictures: list[Picture], output: Path) -> Content:
     """Write out everything that a report of these findings says."""
     compared = "difference" in analysis.ranking and analysis.ranking["difference"].notna().any()
+    facts = read_facts(analysis)
     return Content(
         analysis=analysis,
         headline=headline(analysis),
         rows=ranked_rows(analysis),
         span=readable_span(analysis.ranking) if compared else None,
         budgets=budget_table(analysis),
+        metrics=metric_table(analysis),
         pictures=pictures,
-        arms=arm_links(analysis, output),
+        arms=arm_links(analysis, facts, output),
         bindings=varied_bindings(analysis.grid),
-        environment=environment(analysis),
+        environment=environment(facts),
         interactions=_interactions(analysis),
         shares=_shares(analysis),
-        against=_against(analysis),
+        against=comparison_rows(analysis),
         noise=_noise(analysis),
     )
 
@@ -109,24 +114,6 @@ def _shares(analysis: Analysis) -> list[tuple[str, str]]:
         return []
     shares = analysis.factorial.shares.sort_values(ascending=False)
     return [(str(name), f"{100 * share:.1f} %") for name, share in shares.items()]
-
-
-def _against(analysis: Analysis) -> list[tuple[str, ...]]:
-    if analysis.against is None:
-        return []
-    places = decimals(analysis)
-    return [
-        (
-            str(arm),
-            fixed(row["mean_before"], places),
-            fixed(row["mean_after"], places),
-            fixed(row["difference"], places, signed=True),
-            interval(row["low"], row["high"], places),
-            probability(row["p_holm"]),
-            str(row["verdict"]),
-        )
-        for arm, row in analysis.against.iterrows()
-    ]
 
 
 def _noise(analysis: Analysis) -> str:

@@ -3,10 +3,12 @@
 import math
 from dataclasses import dataclass
 
+import pandas as pd
+
 from framework.statistics import paired_differences
 
 from .analysis import Analysis
-from .numbers import decimals_for, fixed, interval, probability, with_spread
+from .numbers import decimals_for, fixed, probability, with_spread
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ def _claim(analysis: Analysis, leader: str, places: int) -> str:
     if not math.isfinite(row["p"]):
         return f"{words}, from one seed: no interval."
     return (
-        f"{words} ({interval(row['low'], row['high'], places)}, "
-        f"p {_equals(row['p_holm'])}, {int(row['pairs'])} seeds): {row['verdict']}."
+        f"{words} (95 % interval {_span(row, places)}, corrected p "
+        f"{_equals(row['p_holm'])}, {int(row['pairs'])} paired seeds): {row['verdict']}."
     )
 
 
@@ -79,6 +81,8 @@ def _runner_up(analysis: Analysis, arms: list[str], places: int) -> str:
     if len(arms) < 2 or analysis.baseline is None:
         return ""
     second = arms[1]
+    if second == analysis.baseline:
+        return ""
     final = analysis.scores.final
     pair = paired_differences(
         final[final["arm"].isin(arms)], second, analysis.selection.direction
@@ -87,8 +91,16 @@ def _runner_up(analysis: Analysis, arms: list[str], places: int) -> str:
     if not math.isfinite(pair["p"]):
         return f"Ahead of {second} by {size}, from one seed."
     sure = "a clear lead" if pair["p"] < 0.05 else "not a clear lead"
-    span = interval(pair["low"], pair["high"], places)
-    return f"Ahead of {second} by {size} ({span}, uncorrected p {_equals(pair['p'])}): {sure}."
+    span = _span(pair, places)
+    return (
+        f"Ahead of {second} by {size} (95 % interval {span}, uncorrected p "
+        f"{_equals(pair['p'])}): {sure}."
+    )
+
+
+def _span(row: pd.Series, places: int) -> str:
+    """Write an interval as a sentence wants it."""
+    return f"{fixed(row['low'], places, True)} to {fixed(row['high'], places, True)}"
 
 
 def _equals(p: float) -> str:

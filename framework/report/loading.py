@@ -28,7 +28,8 @@ class StoredRuns:
     def samples(self, directory: Path) -> dict[tuple[int, int], Pictures]:
         """Return a run's pictures; none for a run without a readable file."""
         run = self._read(directory)
-        return {} if run is None else {(s, n): pictures for (s, n), pictures in run.samples.items()}
+        found = {} if run is None else run.samples
+        return {(s, n): (pictures.images, pictures.labels) for (s, n), pictures in found.items()}
 
     def facts(self, directory: Path) -> RunFacts:
         """Return where a run came from."""
@@ -49,13 +50,11 @@ class StoredRuns:
         path = directory / "results.h5"
         return path if path.is_file() else None
 
-    def _read(self, directory: Path) -> Any | None:
-        """Read a run; `results` warns about a damaged one, and the report does without."""
-        if self.file(directory) is None:
-            return None
+    def _read(self, directory: Path) -> results.RunResults | None:
+        """Read a run; a damaged one was named when the grid was loaded, and is done without."""
         try:
             return results.read_run(directory)
-        except (OSError, ValueError, KeyError):
+        except (results.DamagedRunError, results.NewerSchemaError, OSError):
             return None
 
 
@@ -116,7 +115,9 @@ def _placed(directory: Path, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.Data
     for column in CATEGORIES:
         frame[column] = frame[column].astype("category")
     for column in ("nfe", "block"):
-        frame[column] = frame[column].astype(float).where(frame[column].astype(float) >= 0)
+        frame[column] = frame[column].astype(float)
+    starts = frame.groupby(place.to_numpy(), sort=False)["time"].transform("min")
+    frame["time"] = frame["time"] - starts
     return frame
 
 

@@ -54,7 +54,7 @@ DRAWINGS: tuple[Drawing, ...] = (
     (
         "nfe",
         "Quality against evaluations",
-        "Mean over seeds, bars of one standard deviation.",
+        "Mean over seeds at each run's last evaluation, bars of one standard deviation.",
         False,
         figures.draw_nfe,
     ),

@@ -2,18 +2,23 @@
 
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from .analysis import Analysis
-from .grid_results import GridResults
+from .grid_results import GridResults, RunFacts
 from .headline import decimals
 from .numbers import duration, fixed
 
 SAMPLED_RUNS = 40
 """Runs whose own account of their environment is read; of more, these are spread over the grid."""
+
+
+Facts = Mapping[str, RunFacts]
+"""Run folder, relative to the grid's -> what the run says of itself."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class RunLink:
     detail: str
     value: str
     seconds: str
+    commit: str
     folder: str
     command: str
 
@@ -41,11 +47,12 @@ class ArmLinks:
     runs: list[RunLink]
 
 
-def arm_links(analysis: Analysis, output: Path) -> list[ArmLinks]:
+def arm_links(analysis: Analysis, facts: Facts, output: Path) -> list[ArmLinks]:
     """Collect the runs behind every arm, in the order of the ranking.
 
     Args:
         analysis: the findings.
+        facts: what runs said of themselves.
         output: folder of the report, from which links are relative.
     """
     places = decimals(analysis) + 1
@@ -58,13 +65,15 @@ def arm_links(analysis: Analysis, output: Path) -> list[ArmLinks]:
             arm=arm,
             settings=settings[arm],
             differing=[b for b, v in settings[arm].items() if v != reference.get(b, v)],
-            runs=_run_links(analysis.grid, groups[arm], output, places),
+            runs=_run_links(analysis.grid, groups[arm], facts, output, places),
         )
         for k, arm in enumerate(map(str, analysis.ranking.index))
     ]
 
 
-def _run_links(grid: GridResults, runs: pd.DataFrame, output: Path, places: int) -> list[RunLink]:
+def _run_links(
+    grid: GridResults, runs: pd.DataFrame, facts: Facts, output: Path, places: int
+) -> list[RunLink]:
     links = []
     for run in runs.to_dict("records"):
         folder = grid.directory / str(run["directory"])
@@ -76,6 +85,7 @@ def _run_links(grid: GridResults, runs: pd.DataFrame, output: Path, places: int)
                 detail=_detail(run),
                 value=fixed(float(run["value"]), places),
                 seconds=duration(float(run["seconds"])),
+                commit=facts.get(str(run["directory"]), RunFacts()).git_commit[:10],
                 folder=os.path.relpath(folder, output),
                 command=repeat_command(folder),
             )
@@ -107,19 +117,20 @@ def varied_bindings(grid: GridResults) -> list[str]:
     return [b for b in bindings if len({arm.settings.get(b) for arm in grid.arms}) > 1] or bindings
 
 
-def environment(analysis: Analysis) -> dict[str, str]:
-    """What the runs say about machine, versions and commit; several values where they differ."""
+def read_facts(analysis: Analysis) -> Facts:
+    """Read what runs say of themselves; of a large grid a part, spread over it."""
     runs = analysis.runs[analysis.runs["state"].isin(["done", "running", "diverged"])]
     stride = max(1, -(-len(runs) // SAMPLED_RUNS))
+    chosen = [str(directory) for directory in runs["directory"].iloc[::stride]]
+    reader = analysis.grid.reader
+    return {directory: reader.facts(analysis.grid.directory / directory) for directory in chosen}
+
+
+def environment(facts: Facts) -> dict[str, str]:
+    """Machine, versions and commit; several values where runs differ."""
     seen: dict[str, dict[str, None]] = {}
-    for directory in runs["directory"].iloc[::stride]:
-        facts = analysis.grid.reader.facts(analysis.grid.directory / str(directory))
-        said = {
-            "commit": facts.git_commit,
-            "host": facts.host,
-            "device": facts.device,
-            **facts.versions,
-        }
+    for run in facts.values():
+        said = {"commit": run.git_commit, "host": run.host, "device": run.device, **run.versions}
         for name, value in said.items():
             if value:
                 seen.setdefault(name, {})[value] = None

@@ -89,6 +89,8 @@ def _row(analysis: Analysis, arm: str, row: pd.Series, places: int) -> Row:
 def _kind(verdict: str) -> str:
     if verdict in ("better", "worse"):
         return verdict
+    if verdict.startswith("differs"):
+        return "worse"
     return "open" if verdict else "none"
 
 
@@ -115,3 +117,26 @@ def _remarks(analysis: Analysis, arm: str, row: pd.Series) -> list[str]:
             f"(search {duration(float(tuned['search_seconds']))})"
         )
     return remarks
+
+
+def comparison_rows(analysis: Analysis) -> list[tuple[str, ...]]:
+    """Write out the comparison with another grid; no rows without one.
+
+    Returns:
+        Arm, mean before, mean after, difference, interval, corrected p, verdict.
+    """
+    if analysis.against is None:
+        return []
+    places = decimals(analysis)
+    return [
+        (
+            str(arm),
+            fixed(row["mean_before"], places),
+            fixed(row["mean_after"], places),
+            fixed(row["difference"], places, signed=True),
+            interval(row["low"], row["high"], places),
+            probability(row["p_holm"]),
+            str(row["verdict"]),
+        )
+        for arm, row in analysis.against.iterrows()
+    ]

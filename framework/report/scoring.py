@@ -67,7 +67,7 @@ def _with_costs(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
     Seconds are those spent training as the run itself counts them, in proportion to the step:
     neither evaluations nor the pause before a resumption belong to an arm. Where a run did not
-    count, the time since its start stands in.
+    count, the time since its first record stands in.
     """
     pace = (runs["seconds"] / runs["step"].where(runs["step"] > 0)).astype(float)
     costs = runs[[*RUN, "state", "flops_per_step"]].assign(pace=pace.where(pace > 0))

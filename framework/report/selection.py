@@ -10,7 +10,7 @@ from framework.statistics import Direction
 
 from .grid_results import GridResults
 
-CONDITIONS = ("w", "weights", "sampler")
+CONDITIONS = ("w", "weights", "sampler", "time_grid")
 """Columns that an evaluation may vary within one run; a ranking holds each of them fixed."""
 
 COLUMNS = ["arm", "variant", "seed", "step", "time", "nfe", "block", "value"]
@@ -78,7 +78,7 @@ def select(grid: GridResults, metric: str | None = None, nfe: int | None = None)
         notes.append(f"{plain(name)} is logged as {full_names[0]}.")
     for column in CONDITIONS:
         frame = _fix(frame, column, notes)
-    chosen = _choose_nfe(frame, grid.metric_nfe if nfe is None else nfe, name, asked=nfe)
+    chosen = _choose_nfe(frame, grid.metric_nfe if nfe is None else nfe, name, nfe, bool(metric))
     rows = frame[COLUMNS].astype({"arm": object, "variant": object}).reset_index(drop=True)
     return Selection(plain(name), full_names, chosen, _direction(frame, name, notes), rows, notes)
 
@@ -129,21 +129,26 @@ def _where_equal(frame: pd.DataFrame, left: pd.Series, right: pd.Series) -> pd.D
 
 
 def _choose_nfe(
-    frame: pd.DataFrame, wanted: int | None, metric: str, asked: int | None
+    frame: pd.DataFrame, wanted: int | None, metric: str, asked: int | None, metric_is_asked: bool
 ) -> int | None:
-    """Return the NFE to rank at; the smallest logged where nothing was said."""
+    """Return the NFE to rank at; the smallest logged where nothing was said.
+
+    The grid's own NFE belongs to the grid's own metric: another need not have it.
+    """
     there = sorted({int(n) for n in frame["nfe"].dropna().unique()})
     if not there:
         return None
     if wanted is None:
         return there[0]
-    if wanted not in there:
-        where = "--nfe" if asked is not None else "grid.metric_nfe"
-        raise UserError(
-            f"{plain(metric)} was not evaluated at {wanted} NFE ({where}); "
-            f"choose one of: {', '.join(map(str, there))}"
-        )
-    return wanted
+    if wanted in there:
+        return wanted
+    if asked is None and metric_is_asked:
+        return there[0]
+    where = "--nfe" if asked is not None else "grid.metric_nfe"
+    raise UserError(
+        f"{plain(metric)} was not evaluated at {wanted} NFE ({where}); "
+        f"choose one of: {', '.join(map(str, there))}"
+    )
 
 
 def _direction(frame: pd.DataFrame, metric: str, notes: list[str]) -> Direction:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from .analysis import Analysis
 from .headline import headline
-from .rows import Row, ranked_rows
+from .rows import Row, comparison_rows, ranked_rows
 from .writing import ReportPaths
 
 STYLES = {"better": "bold blue", "worse": "red", "baseline": "bold"}
@@ -47,6 +47,8 @@ def print_ranking(analysis: Analysis, file: TextIO | None = None) -> None:
     for sentence in (_leader(analysis), found.claim, found.runner_up, found.lost):
         if sentence:
             console.print(Text(sentence))
+    if analysis.against is not None:
+        console.print(_comparison(analysis))
     for note in analysis.notes:
         console.print(Text(note, style="dim"))
 
@@ -64,6 +66,19 @@ def _console(file: TextIO | None) -> Console:
     stream = file if file is not None else sys.stdout
     width = None if stream.isatty() else PLAIN_WIDTH
     return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+
+
+def _comparison(analysis: Analysis) -> Table:
+    """Two grids arm by arm."""
+    heads = ["arm", analysis.against_name, analysis.grid.name, "difference", "95 % interval",
+             "p (Holm)", "verdict"]  # fmt: skip
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0),
+                  title=f"Compared with {analysis.against_name}", title_justify="left")  # fmt: skip
+    for head in heads:
+        table.add_column(head, justify="left" if head in ("arm", "verdict") else "right")
+    for row in comparison_rows(analysis):
+        table.add_row(*row)
+    return table
 
 
 def _leader(analysis: Analysis) -> str:

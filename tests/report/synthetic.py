@@ -143,6 +143,7 @@ def _evaluations(truth, cells, shared, own, draw) -> pd.DataFrame:
             "grid": "synthetic", "arm": arm, "variant": variant, "seed": seed, "step": step,
             "kind": "evaluation", "metric": "fd@digits-1a2b3c4d", "nfe": nfe.astype(float),
             "block": block.astype(float), "w": 1.5, "weights": "evaluation", "sampler": "euler",
+            "time_grid": "uniform",
             "direction": "lower", "samples": 500, "value": value, "time": speed * step,
         }
     )  # fmt: skip
@@ -171,7 +172,8 @@ def _scalars(truth, cells, draw) -> pd.DataFrame:
             "variant": np.array([c[1] for c in cells], dtype=object)[cell],
             "seed": np.array([c[2] for c in cells])[cell],
             "step": step, "kind": "scalar", "metric": "loss/total", "nfe": np.nan,
-            "block": np.nan, "w": np.nan, "weights": None, "sampler": None, "direction": None,
+            "block": np.nan, "w": np.nan, "weights": None, "sampler": None,
+            "time_grid": None, "direction": None,
             "samples": np.nan, "time": 0.05 * step,
             "value": np.exp(-3 * step / truth.steps) + 0.05 * draw.normal(size=len(step)),
         }

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from framework.statistics import orient
 
 from ..analysis import Analysis
-from .style import FAINT, canvas, grid_lines, legend, pens
+from .style import FAINT, SOFT, canvas, grid_lines, legend, pens
 
 
 def pareto_front(table: pd.DataFrame, sign: float) -> pd.Index:
@@ -37,16 +37,20 @@ def draw_cost(analysis: Analysis) -> Figure | None:
     line = table.loc[front]
     axes.step(line["seconds"], line["mean"], where="post", color=FAINT, linewidth=4, zorder=0)
     styles = pens([str(arm) for arm in table.index], analysis.baseline)
-    for arm, row in table.iterrows():
+    others = table[[not styles[str(arm)].named for arm in table.index]]
+    axes.plot(others["seconds"], others["mean"], "o", color=SOFT, markersize=3.5, alpha=0.5,
+              markerfacecolor="white", zorder=2)  # fmt: skip
+    for arm, row in table.drop(index=others.index).iterrows():
         pen = styles[str(arm)]
         axes.errorbar(
             row["seconds"], row["mean"], row["sd"] if np.isfinite(row["sd"]) else None,
-            color=pen.color, marker=pen.marker or "o", markersize=6.5 if pen.named else 3.5,
-            alpha=1.0 if pen.named else 0.5, elinewidth=1, capsize=2, linestyle="none", zorder=3,
+            color=pen.color, marker=pen.marker, markersize=6.5, elinewidth=1, capsize=2,
+            linestyle="none", zorder=3, label=str(arm),
             markerfacecolor=pen.color if arm in front else "white",
-            label=str(arm) if pen.named else None,
         )  # fmt: skip
-    axes.set_xlabel("seconds of training a run" + (" (search included)" if analysis.tuning is not None else ""))
+    axes.set_xlabel(
+        "seconds of training a run" + (" (search included)" if analysis.tuning is not None else "")
+    )
     axes.set_ylabel(f"{analysis.selection.title} ({analysis.selection.direction} is better)")
     axes.margins(x=0.12, y=0.12)
     grid_lines(axes)

@@ -39,7 +39,8 @@ def _runs(analysis: Analysis) -> dict[str, str]:
     final = analysis.scores.final.merge(
         analysis.runs[["arm", "variant", "seed", "directory"]], on=["arm", "variant", "seed"]
     )
-    shown = [arm for arm in analysis.ranking.index if arm in set(final["arm"])]
+    scored = set(final["arm"])
+    shown = [str(arm) for arm in analysis.ranking.index if arm in scored]
     if analysis.baseline in shown[MOST_ARMS:]:
         shown = [*shown[: MOST_ARMS - 1], analysis.baseline]
     shown = shown[:MOST_ARMS]
@@ -48,7 +49,7 @@ def _runs(analysis: Analysis) -> dict[str, str]:
     order = {seed: k for k, seed in enumerate(sorted(counts.index, key=lambda s: (-counts[s], s)))}
     first = final.assign(turn=final["seed"].map(order)).sort_values("turn", kind="stable")
     chosen = first.drop_duplicates("arm").set_index("arm")["directory"]
-    return {str(arm): str(chosen[arm]) for arm in shown}
+    return {arm: str(chosen[arm]) for arm in shown}
 
 
 def _last_step(samples: dict[tuple[int, int], Pictures]) -> dict[int, Pictures]:
