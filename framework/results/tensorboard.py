@@ -1,0 +1,231 @@
+"""TensorBoard event files of a run: scalars, image grids, gin text, hparams and layouts."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_STRING
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from framework.results.records import Evaluation, RunConfig
+from framework.results.storage import explained
+
+_STAMP = re.compile(r"events\.out\.tfevents\.(\d+)\.")
+
+
+class TensorBoardWriter:
+    """Writes what `RunWriter` records for TensorBoard to read; takes the same calls.
+
+    One event holds all scalars of a step. The run is one entry of the hparams page, in its own
+    folder (torch's add_hparams would make a second run). Charts that gather the arms are laid out
+    under "custom scalars": one for each group of tags and each metric.
+
+    Args:
+        directory: where the event files go; each writer makes a new one.
+        config: the run's configuration: its gin text, varied settings, arm and seed are shown.
+        resume_step: as in `RunWriter`; TensorBoard forgets what was written beyond it.
+
+    Raises:
+        StorageError: the folder cannot be written; any method may raise it.
+    """
+
+    def __init__(
+        self, directory: Path, *, config: RunConfig, resume_step: int | None = None
+    ) -> None:
+        self._directory = directory
+        self._steps: list[tuple[int, float, dict[str, float]]] = []
+        self._charts: dict[tuple[str, str], str] = {}
+        self._new_charts = False
+        self._tags: set[str] = set()
+        self._last_step = resume_step or 0
+        with explained(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            older = sorted(directory.glob("events.out.tfevents.*"))
+            if resume_step == 0:
+                for path in older:
+                    path.unlink()
+                older = []
+            self.path = directory / _event_name(older)
+            self._file = self.path.open("xb")
+        self._records = RecordWriter(self._file)
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if resume_step:
+            start = SessionLog(status=SessionLog.START)
+            self._write(Event(wall_time=time.time(), step=resume_step + 1, session_log=start))
+        if not any(path.stat().st_size for path in older):
+            self._describe(config)
+        self.flush()
+
+    def scalar(self, tag: str, step: int, value: float) -> None:
+        """Records one value."""
+        self.scalars(step, {tag: value})
+
+    def scalars(self, step: int, values: Mapping[str, float], now: float | None = None) -> None:
+        """Records values of one step, tag -> value, at the Unix time `now`."""
+        self._steps.append((step, time.time() if now is None else now, dict(values)))
+        if not self._tags.issuperset(values):
+            for tag in values:
+                self._chart_of(tag)
+
+    def evaluation(
+        self,
+        step: int,
+        metric: str,
+        value: float,
+        *,
+        direction: Literal["lower", "higher"],
+        nfe: int,
+        w: float,
+        weights: str,
+        sampler: str,
+        time_grid: str,
+        block: int,
+        samples: int,
+    ) -> None:
+        """Records one measured value under a tag that says what was measured."""
+        what = (nfe, w, weights, sampler, time_grid, block, samples)
+        self.evaluation_row(Evaluation(step, metric, value, direction, *what, time.time()))
+
+    def evaluation_row(self, row: Evaluation) -> None:
+        """Records one measured value, given as `RunWriter` stores it."""
+        how = f"nfe={row.nfe} w={row.w:g} {row.weights} {row.sampler} {row.time_grid}"
+        tag = f"evaluation/{row.metric}/{how} {row.samples} samples block {row.block}"
+        title = f"{row.metric} ({row.direction} is better)"
+        self._chart("evaluations", title, f"evaluation/{row.metric}/")
+        self._steps.append((row.step, row.time, {tag: row.value}))
+
+    def samples(
+        self,
+        step: int,
+        nfe: int,
+        images: NDArray[np.uint8],
+        labels: Sequence[int] | NDArray[Any] | None = None,
+    ) -> None:
+        """Records uint8 images (n, H, W, 1 or 3) as one grid; the labels are not shown."""
+        if not len(images):
+            return
+        grid = image_grid(images)
+        encoded = io.BytesIO()
+        Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid).save(encoded, "PNG")
+        height, width, channels = grid.shape
+        image = Summary.Image(
+            height=height,
+            width=width,
+            colorspace=channels,
+            encoded_image_string=encoded.getvalue(),
+        )
+        self._write_values(step, [Summary.Value(tag=f"samples/nfe={nfe}", image=image)])
+
+    def flush(self) -> None:
+        """Writes what is buffered; readers see it from then on."""
+        steps, self._steps = self._steps, []
+        for step, now, values in steps:
+            summary = Summary(
+                value=[Summary.Value(tag=t, simple_value=float(v)) for t, v in values.items()]
+            )
+            self._write(Event(wall_time=now, step=step, summary=summary))
+            self._last_step = max(self._last_step, step)
+        if self._new_charts:
+            self._write_layout()
+        with explained(self.path):
+            self._file.flush()
+
+    def close(self) -> None:
+        """Flushes and closes; a second call does nothing."""
+        if self._file.closed:
+            return
+        try:
+            self.flush()
+        finally:
+            with explained(self.path):
+                self._file.close()
+
+    def _describe(self, config: RunConfig) -> None:
+        """Writes the configuration as text and the run's one entry of the hparams page."""
+        code = "\n".join(f"    {line}" for line in config.gin_text.splitlines())
+        self._write_values(0, [_text("config/gin", code, "text")])
+        varied = {name: _plain(value) for name, value in config.varied.items()}
+        hparams = {**varied, "arm": config.arm, "seed": config.seed}
+        trial = f"{config.grid}/{config.arm}/seed={config.seed}-{config.identity}"
+        summary = hparams_pb(hparams, trial_id=trial, start_time_secs=time.time())
+        self._write(Event(wall_time=time.time(), step=0, summary=summary))
+
+    def _chart_of(self, tag: str) -> None:
+        if tag not in self._tags:
+            self._tags.add(tag)
+            group, slash, _ = tag.rpartition("/")
+            self._chart("training", group or tag, group + slash if group else f"{tag}$")
+
+    def _chart(self, category: str, title: str, prefix: str) -> None:
+        if (category, title) not in self._charts:
+            end = "$" if prefix.endswith("$") else ""
+            self._charts[category, title] = f"^{re.escape(prefix.removesuffix('$'))}{end}"
+            self._new_charts = True
+
+    def _write_layout(self) -> None:
+        whole = layout_pb2.Layout()
+        for name in dict.fromkeys(category for category, _ in self._charts):
+            category = whole.category.add(title=name)
+            for (where, title), pattern in sorted(self._charts.items()):
+                if where == name:
+                    category.chart.add(title=title).multiline.tag.append(pattern)
+        content = _text(CONFIG_SUMMARY_TAG, whole.SerializeToString(), "custom_scalars")
+        self._write_values(self._last_step, [content])
+        self._new_charts = False
+
+    def _write_values(self, step: int, values: list[Any]) -> None:
+        self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+
+    def _write(self, event: Any) -> None:
+        with explained(self.path):
+            self._records.write(event.SerializeToString())
+
+
+def image_grid(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Tiles images (n, H, W, C) row by row into one, (rows H, columns W, C), nearly square."""
+    n, height, width, channels = images.shape
+    columns = math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    grid = np.zeros((rows * columns, height, width, channels), np.uint8)
+    grid[:n] = images
+    tiles = grid.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    return tiles.reshape(rows * height, columns * width, channels)
+
+
+def _text(tag: str, content: str | bytes, plugin: str) -> Any:
+    data = content.encode() if isinstance(content, str) else content
+    scalar = plugin != "text"
+    shape = TensorShapeProto(dim=[] if scalar else [TensorShapeProto.Dim(size=1)])
+    tensor = TensorProto(dtype=DT_STRING, tensor_shape=shape, string_val=[data])
+    kind = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name=plugin))
+    return Summary.Value(tag=tag, tensor=tensor, metadata=kind)
+
+
+def _event_name(older: Sequence[Path]) -> str:
+    """A file name that sorts behind all older ones: TensorBoard reads in this order."""
+    stamps = [int(match[1]) for path in older if (match := _STAMP.match(path.name))]
+    stamp = max([int(time.time()), *(known + 1 for known in stamps)])
+    return f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}.{os.getpid()}"
+
+
+def _plain(value: Any) -> str | float | bool:
+    return value if isinstance(value, str | bool | int | float) else json.dumps(value)
