@@ -105,4 +105,5 @@ def _joined(members: Sequence[Query | Tangent], name: str) -> Tensor:
 
 def _joined_tangent(members: Sequence[Query], key: _Pass) -> Tangent:
     tangents = [member.tangent for member in members if member.tangent]
-    return Tangent(**{name: _joined(tangents, name) for name in key.moving})
+    moving = {name: _joined(tangents, name) for name in key.moving}
+    return Tangent(x=moving.get("x"), t=moving.get("t"), s=moving.get("s"))

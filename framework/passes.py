@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from framework.duals import ConstantMatrixRule
 from framework.protocols import BlockModel, Tangent
 
 Pair = tuple[Tensor, Tensor]
@@ -40,7 +41,7 @@ def block_jvp(
     block: nn.Module, tokens: Tensor, d_tokens: Tensor, condition: Tensor, d_condition: Tensor
 ) -> Pair:
     """Return a block's output and its tangent, (B N D) each."""
-    return torch.func.jvp(block, (tokens, condition), (d_tokens, d_condition))
+    return _jvp(block, (tokens, condition), (d_tokens, d_condition))
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Passes:
         (tokens, condition), (d_tokens, d_condition) = _input_jvp(model.embed, inputs, tangent)
         for block in model.blocks:
             tokens, d_tokens = self.block_jvp(block, tokens, d_tokens, condition, d_condition)
-        return torch.func.jvp(model.head, (tokens, condition), (d_tokens, d_condition))
+        return _jvp(model.head, (tokens, condition), (d_tokens, d_condition))
 
 
 def _input_jvp(function: Callable, inputs: Inputs, tangent: Tangent) -> tuple:
@@ -78,4 +79,9 @@ def _input_jvp(function: Callable, inputs: Inputs, tangent: Tangent) -> tuple:
     def of_moving(*values: Tensor) -> object:
         return function(**(still | dict(zip(moving, values, strict=True))))
 
-    return torch.func.jvp(of_moving, tuple(still[n] for n in moving), tuple(moving.values()))
+    return _jvp(of_moving, tuple(still[n] for n in moving), tuple(moving.values()))
+
+
+def _jvp(function: Callable, primals: tuple[Tensor, ...], tangents: tuple[Tensor, ...]) -> tuple:
+    with ConstantMatrixRule():
+        return torch.func.jvp(function, primals, tangents)

@@ -13,6 +13,7 @@ import gin
 
 from framework.errors import UserError, nearest
 from framework.kinds import KINDS, Kind
+from framework.plugins import failure_note
 from framework.settings import Setting, settings_of
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -84,10 +85,12 @@ def _unknown(selector: str) -> str:
     module, _, name = selector.rpartition(".")
     kind = next((k for k in KINDS.values() if k.module == module), None)
     if kind is None:
-        return f"no component is called '{selector}'{nearest(selector, _components)}"
+        hint = nearest(selector, _components)
+        return f"no component is called '{selector}'{hint}{failure_note()}"
     known = {c.name: c for c in components(kind.name)}
     listed = ", ".join(f"{c.name} ({c.module})" for c in known.values())
-    return f"no {kind.name} is called '{name}'{nearest(name, known)} Known: {listed or 'none'}"
+    hint = nearest(name, known) or "."
+    return f"no {kind.name} is called '{name}'{hint} Known: {listed or 'none'}{failure_note()}"
 
 
 def add(kind: Kind, name: str, build: Callable[..., Any], added: Mapping[str, Any]) -> Component:

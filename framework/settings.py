@@ -24,6 +24,13 @@ PositiveInt = Annotated[int, annotated_types.Ge(1)]
 NonNegativeInt = Annotated[int, annotated_types.Ge(0)]
 
 
+class Local:
+    """Marks, in `Annotated`, a setting that says where things lie: no part of a run's identity."""
+
+
+LocalPath = Annotated[str, Local]
+
+
 @dataclass(frozen=True)
 class Setting:
     """One setting of a component: its name, type and default (`REQUIRED` without one)."""
@@ -37,6 +44,11 @@ class Setting:
         """Whether a configuration has to bind it."""
         return self.default is REQUIRED
 
+    @property
+    def local(self) -> bool:
+        """Whether it is a path or the like, which does not enter a run's identity."""
+        return any(Local in getattr(p, "__metadata__", ()) for p in _parts(self.annotation))
+
     def kinds(self) -> list[Kind]:
         """Return the kinds of component that the setting may refer to."""
         return [
@@ -44,6 +56,10 @@ class Setting:
             for part in _parts(self.annotation)
             if isinstance(part, type) and part in KIND_OF_PROTOCOL
         ]
+
+    def describe(self) -> str:
+        """Return the type and range in words, such as "float, > 0 or None"."""
+        return _describe(self.annotation)
 
     def problem(self, value: object) -> str | None:
         """Say in a few words why `value` (without references) cannot be this setting, or None."""
@@ -77,6 +93,32 @@ def _parts(annotation: Any) -> Iterator[Any]:
             argument
         ):
             yield from _parts(argument)
+
+
+def _describe(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        limits = [limit for limit in map(_limits, arguments[1:]) if limit]
+        return ", ".join([_describe(arguments[0]), *limits])
+    if origin is typing.Literal:
+        return " or ".join(map(repr, arguments))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_describe, arguments))
+    if annotation in (None, types.NoneType):
+        return "None"
+    if annotation is Ellipsis:
+        return "..."
+    if origin is not None and arguments:
+        inside = "; ".join(_describe(a) for a in arguments if not isinstance(a, list))
+        return f"{getattr(origin, '__name__', origin)}[{inside}]"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _limits(constraint: object) -> str:
+    """Return a constraint of annotated_types as an inequality, or an empty string."""
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    bounds = {name: getattr(constraint, name, None) for name in signs}
+    return ", ".join(f"{signs[k]} {v}" for k, v in bounds.items() if v is not None)
 
 
 def _adapter(annotation: Any) -> TypeAdapter[Any]:

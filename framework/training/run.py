@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 from collections.abc import Iterator
@@ -85,7 +86,7 @@ def _run_config(experiment: Experiment, device: torch.device, directory: Path) -
     commit, diff = provenance.git_state(Path(__file__).parent)
     return RunConfig(
         gin_text=resolved.text(),
-        resolved=resolved.json(),
+        resolved=json.loads(resolved.json()),
         identity=resolved.identity,
         grid=run.grid,
         arm=run.arm,

@@ -1,0 +1,1 @@
+"""The components: one folder a registry, one small file a component."""

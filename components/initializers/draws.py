@@ -1,0 +1,46 @@
+"""Draws that initializers share. Weights are (out, in, ...): axes after the first are inputs."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+SMALL = 0.02  # standard deviation of embeddings, as in the original DiT
+
+
+def fill_normal(weight: Tensor, std: float, generator: torch.Generator) -> None:
+    """Fill a weight from N(0, std²), drawn in float32 whatever the weight's precision."""
+    draws = torch.randn(weight.shape, generator=generator, device=generator.device)
+    _fill(weight, draws * std)
+
+
+def fill_xavier_normal(weight: Tensor, generator: torch.Generator) -> None:
+    """Fill a weight from N(0, 2 / (in + out))."""
+    fill_normal(weight, math.sqrt(2 / _fans(weight)), generator)
+
+
+def fill_xavier_uniform(weight: Tensor, generator: torch.Generator) -> None:
+    """Fill a weight from U(-a, a) with a = sqrt(6 / (in + out))."""
+    draws = torch.rand(weight.shape, generator=generator, device=generator.device)
+    _fill(weight, (2 * draws - 1) * math.sqrt(6 / _fans(weight)))
+
+
+def fill_spectral(weight: Tensor, generator: torch.Generator) -> None:
+    """Fill a weight as Xavier-normal, divided by its largest singular value."""
+    fill_xavier_normal(weight, generator)
+    matrix = weight.detach().flatten(1).double()
+    rows, columns = matrix.shape
+    gram = matrix @ matrix.T if rows <= columns else matrix.T @ matrix  # the smaller one
+    largest = torch.linalg.eigvalsh(gram)[-1].sqrt()
+    _fill(weight, weight.detach() / largest)
+
+
+def _fans(weight: Tensor) -> int:
+    return weight.shape[0] + weight[0].numel()
+
+
+def _fill(weight: Tensor, values: Tensor) -> None:
+    with torch.no_grad():
+        weight.copy_(values)

@@ -1,0 +1,94 @@
+"""Where trained classifiers are kept between runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from components.metrics.classifier import Classifier, Recipe, train
+from framework.protocols import Dataset
+
+_log = logging.getLogger(__name__)
+
+
+def default_cache() -> Path:
+    """Return the platform's folder for this user's caches of ours."""
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "tvmlab"
+
+
+def classifier_of(dataset: Dataset, cache: str | None = None) -> Classifier:
+    """Return the classifier of a dataset, trained now unless it is in the cache.
+
+    Processes that train it at once all return the weights of the first to finish. A cache that
+    cannot be read or written costs time, not the result.
+
+    Args:
+        dataset: small images, held in memory.
+        cache: folder to keep it in; the platform's cache folder without one.
+    """
+    recipe = Recipe()
+    folder = Path(cache).expanduser() if cache else default_cache()
+    path = folder / f"classifier-{dataset.name}-{recipe.key(dataset)}.pt"
+    found = _read(path, dataset)
+    if found is not None:
+        return found
+    trained = train(dataset, recipe)
+    try:
+        _publish(trained, path)
+    except OSError as error:
+        _log.warning("the classifier is not cached and will be trained again: %s", error)
+        return trained
+    return _read(path, dataset) or trained
+
+
+def _read(path: Path, dataset: Dataset) -> Classifier | None:
+    """Return the classifier in a file, or None if it is absent or damaged; damaged ones go."""
+    network = Classifier(dataset.shape[0], dataset.num_classes)
+    try:
+        network.load_state_dict(torch.load(path, weights_only=True))
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        _log.warning("the cached classifier cannot be read: %s", error)
+        return None
+    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, TypeError, KeyError) as error:
+        _log.warning("the cached classifier %s is damaged and trained again: %s", path, error)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        return None
+    return network.requires_grad_(False).eval()
+
+
+def _publish(network: Classifier, path: Path) -> None:
+    """Write the weights beside `path`, then give them that name unless another process has."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            torch.save(network.state_dict(), file)
+            file.flush()
+            os.fsync(file.fileno())
+        _link(Path(beside), path)
+    finally:
+        Path(beside).unlink(missing_ok=True)
+
+
+def _link(source: Path, path: Path) -> None:
+    """Give `source` the name `path` if that is free: one step, so that the first one stays."""
+    try:
+        path.hardlink_to(source)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links: the last one stays
+        source.replace(path)

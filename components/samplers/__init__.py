@@ -1,0 +1,7 @@
+"""From noise to samples: registry `samplers`."""
+
+from components.samplers.euler import Euler
+from components.samplers.flow_map import FlowMapSampler
+from components.samplers.heun import Heun
+
+__all__ = ["Euler", "FlowMapSampler", "Heun"]

@@ -1,0 +1,95 @@
+"""List the components that a gin file can name, with their settings.
+
+python launch/components.py                  every kind and name
+python launch/components.py loss             one kind, with settings, defaults and ranges
+python launch/components.py losses.tvm       one component; `tvm` will do where it is unique
+"""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from framework import plugins, registry
+from framework.command import add_plugin_argument, main, parser
+from framework.configuration import text
+from framework.errors import UserError, nearest
+from framework.kinds import KINDS, Kind
+from framework.registry import Component
+from framework.settings import Setting
+
+
+def program() -> None:
+    """Print what the command line asks for."""
+    options = parser(__doc__ or "")
+    options.add_argument("name", nargs="?", metavar="KIND|NAME", help="a kind, or a component")
+    add_plugin_argument(options)
+    arguments = options.parse_args()
+    plugins.load_installed()
+    for plugin in arguments.plugin:
+        plugins.load(plugin)
+    console = Console(highlight=False, soft_wrap=True)
+    if arguments.name is None:
+        _print_all(console)
+        return
+    for component in _find(arguments.name):
+        _print_component(console, component)
+
+
+def _find(name: str) -> list[Component]:
+    """Return the components of a kind, or those of one name.
+
+    Raises:
+        UserError: nothing is called that.
+    """
+    kind = next((kind for kind in KINDS.values() if name in (kind.name, kind.module)), None)
+    if kind is not None:
+        return registry.components(kind.name)
+    found = [c for c in registry.components() if name in (c.name, c.selector)]
+    if found or "." in name:
+        return found or [registry.component(name)]
+    known = [*KINDS, *(c.name for c in registry.components())]
+    hint = nearest(name, known) or f". Kinds: {', '.join(KINDS)}"
+    raise UserError(f"no kind and no component is called '{name}'{hint}{plugins.failure_note()}")
+
+
+def _print_all(console: Console) -> None:
+    for kind in KINDS.values():
+        console.print(f"[bold]{kind.name}[/bold] ({kind.module}.*){_given(kind)}")
+        grid = Table.grid(padding=(0, 2))
+        for component in registry.components(kind.name):
+            grid.add_row("", escape(component.selector), escape(component.summary))
+        console.print(grid)
+    if plugins.failure_note():
+        console.print(escape(plugins.failure_note().strip()))
+
+
+def _print_component(console: Console, component: Component) -> None:
+    console.print(f"[bold]{component.selector}[/bold]  {escape(component.summary)}")
+    console.print(f"  {component.kind.name} of {component.module}{_given(component.kind)}")
+    grid = Table.grid(padding=(0, 2))
+    for setting in component.settings.values():
+        default = "required" if setting.required else f"= {_literal(setting.default)}"
+        grid.add_row("  ", escape(setting.name), escape(default), escape(_type(setting)))
+    console.print(grid)
+
+
+def _given(kind: Kind) -> str:
+    return f", built with {', '.join(kind.given)}" if kind.given else ""
+
+
+def _literal(value: object) -> str:
+    try:
+        return text(value)
+    except ValueError:
+        return repr(value)
+
+
+def _type(setting: Setting) -> str:
+    kinds = setting.kinds()
+    return f"a {' or '.join(kind.name for kind in kinds)}" if kinds else setting.describe()
+
+
+if __name__ == "__main__":
+    main(program)
