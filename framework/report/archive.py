@@ -40,6 +40,8 @@ def write_archive(analysis: Analysis, path: Path) -> None:
         _table(file, "results", grid.frame, "every scalar and evaluation, one row a value")
         _table(file, "runs", analysis.runs, "one row a run; value is its score")
         ranking = analysis.ranking.rename_axis("arm").reset_index()
+        if "unpaired" in ranking:
+            ranking["unpaired"] = ranking["unpaired"].map(_text)
         _table(file, "ranking", ranking, "the ranked table, best arm first")
         _copies(analysis, file)
     with part.open("r+b") as written:
@@ -60,7 +62,7 @@ def _table(file: h5py.File, name: str, table: pd.DataFrame, description: str) ->
         if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
             group.create_dataset(str(label), data=_numbers(column), **options)
             continue
-        known = pd.Categorical(column) if _hashable(column) else pd.Categorical(column.map(_text))
+        known = pd.Categorical(column)
         codes, words = known.codes, [_text(word) for word in known.categories]
         dataset = group.create_dataset(str(label), data=codes.astype(np.int32), **options)
         dataset.attrs["words"] = f"{label} words"
@@ -72,14 +74,6 @@ def _numbers(column: pd.Series) -> NDArray[Any]:
     if isinstance(column.dtype, np.dtype):
         return column.to_numpy()
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def _hashable(column: pd.Series) -> bool:
-    """Whether no cell is a list."""
-    return (
-        isinstance(column.dtype, pd.CategoricalDtype)
-        or not column.map(lambda cell: isinstance(cell, list)).any()
-    )
 
 
 def _text(value: object) -> str:

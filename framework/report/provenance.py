@@ -58,24 +58,26 @@ def arm_links(analysis: Analysis, facts: Facts, output: Path) -> list[ArmLinks]:
     places = decimals(analysis) + 1
     settings = {arm.name: dict(arm.settings) for arm in analysis.grid.arms}
     reference = settings.get(analysis.baseline or "", {})
-    groups = dict(iter(analysis.runs.groupby("arm", sort=False)))
+    runs: dict[str, list[dict]] = {}
+    for run in analysis.runs.to_dict("records"):
+        runs.setdefault(str(run["arm"]), []).append(run)
     return [
         ArmLinks(
             anchor=f"arm-{k + 1}",
             arm=arm,
             settings=settings[arm],
             differing=[b for b, v in settings[arm].items() if v != reference.get(b, v)],
-            runs=_run_links(analysis.grid, groups[arm], facts, output, places),
+            runs=_run_links(analysis.grid, runs[arm], facts, output, places),
         )
         for k, arm in enumerate(map(str, analysis.ranking.index))
     ]
 
 
 def _run_links(
-    grid: GridResults, runs: pd.DataFrame, facts: Facts, output: Path, places: int
+    grid: GridResults, runs: list[dict], facts: Facts, output: Path, places: int
 ) -> list[RunLink]:
     links = []
-    for run in runs.to_dict("records"):
+    for run in runs:
         folder = grid.directory / str(run["directory"])
         links.append(
             RunLink(

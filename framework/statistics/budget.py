@@ -1,9 +1,13 @@
 """Scores at an equal budget of steps, seconds or FLOPs."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
+RunRows = dict[tuple[str, int], NDArray[np.intp]]
 
 
 @dataclass(frozen=True)
@@ -41,18 +45,15 @@ def at_budget(curves: pd.DataFrame, cost: str, budget: float | None = None) -> B
     known = curves[curves[cost].notna() & curves["value"].notna()].astype({"arm": object})
     if known.empty:
         return Budgeted(cost, float("nan"), pd.DataFrame(columns=["arm", "seed", "value"]))
-    runs = known.sort_values(cost, kind="stable").groupby(["arm", "seed"], sort=False)
+    ordered = known.sort_values(cost, kind="stable")
+    runs = ordered.groupby(["arm", "seed"], sort=False)
     spent = float(runs[cost].max().min()) if budget is None else float(budget)
+    costs, values = ordered[cost].to_numpy(float), ordered["value"].to_numpy(float)
     rows = [
-        (arm, seed, _read(run[cost].to_numpy(float), run["value"].to_numpy(float), spent))
-        for (arm, seed), run in runs
+        (arm, seed, float(np.interp(spent, costs[at], values[at], left=np.nan, right=np.nan)))
+        for (arm, seed), at in cast("RunRows", runs.indices).items()
     ]
     scores = pd.DataFrame(rows, columns=["arm", "seed", "value"])
     order = {arm: k for k, arm in enumerate(pd.unique(known["arm"]))}
     scores = scores.sort_values("arm", key=lambda arms: arms.map(order), kind="stable")
     return Budgeted(cost, spent, scores.reset_index(drop=True))
-
-
-def _read(cost: np.ndarray, value: np.ndarray, budget: float) -> float:
-    """Interpolate one run's curve at the budget; NaN outside of what was evaluated."""
-    return float(np.interp(budget, cost, value, left=np.nan, right=np.nan))
