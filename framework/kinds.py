@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from framework import protocols
 
 
@@ -37,7 +39,7 @@ KINDS: dict[str, Kind] = {
         Kind("guidance", "guidances", protocols.Guidance),
         Kind("flow_map", "flow_maps", protocols.FlowMap),
         Kind("loss", "losses", protocols.Loss),
-        Kind("optimizer", "optimizers", protocols.Optimizer, ("parameters",)),
+        Kind("optimizer", "optimizers", torch.optim.Optimizer, ("parameters",)),
         Kind("schedule", "schedules", protocols.Schedule),
         Kind("weight_average", "weight_averages", protocols.WeightAverage),
         Kind("sampler", "samplers", protocols.Sampler),

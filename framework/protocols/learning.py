@@ -159,24 +159,6 @@ class Loss(Protocol):
         """Return the loss terms of one (micro-)batch."""
 
 
-class Optimizer(Protocol):
-    """A `torch.optim.Optimizer`. Built with `parameters`, a list of (name, parameter) pairs."""
-
-    param_groups: list[dict]
-
-    def step(self) -> object:
-        """Update the parameters from their gradients."""
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients."""
-
-    def state_dict(self) -> dict:
-        """Return the state."""
-
-    def load_state_dict(self, state_dict: dict) -> None:
-        """Restore the state."""
-
-
 class Schedule(Protocol):
     """The learning rate along training, as a factor of the optimizer's own."""
 

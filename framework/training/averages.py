@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from framework.protocols import WeightAverage
 
@@ -22,9 +22,9 @@ class Averages:
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Move each average towards the weights after update number `step` (from 1)."""
-        weights = list(self._model.parameters())
+        weights: list[Tensor] = list(self._model.parameters())
         for name, kind in self._kinds.items():
-            averaged = list(self.networks[name].parameters())
+            averaged: list[Tensor] = list(self.networks[name].parameters())
             torch._foreach_lerp_(averaged, weights, 1.0 - kind.decay(step))
 
     def state_dict(self) -> dict[str, dict]:

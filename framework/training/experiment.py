@@ -9,7 +9,9 @@ import torch
 from framework.configuration import Resolved
 from framework.configuration.roots import register_root
 from framework.errors import UserError
+from framework.training.scoring import sampling_weight
 from framework.training.settings import Evaluation, Logging, Run, Train
+from framework.training.trainer import as_module, construct_model
 
 register_root("train", Train, identity=True)
 register_root("evaluation", Evaluation, identity=True)
@@ -42,6 +44,19 @@ class Experiment:
             resolved.build("logging"),
             resolved.build("run"),
         )
+
+    def check(self) -> None:
+        """Build on the meta device what a run builds, at full size and without memory.
+
+        Raises:
+            UserError: a component refuses its settings or does not fit the others.
+        """
+        self.device()
+        train = self.train
+        sampling_weight(self.evaluation, train.loss.guidance.weight)
+        with self.resolved.refusals(), torch.device("meta"):
+            model = as_module(construct_model(train))
+            train.optimizer(list(model.named_parameters()))
 
     def device(self) -> torch.device:
         """Return the device that `train.device` names.

@@ -18,6 +18,7 @@ from framework.training import provenance
 from framework.training.batches import Batches
 from framework.training.checkpoints import Checkpoints
 from framework.training.experiment import Experiment
+from framework.training.folder import CONFIG
 from framework.training.heartbeat import Heartbeat, Pulse, State, read
 from framework.training.loop import Loop
 from framework.training.scoring import Scorer
@@ -49,10 +50,11 @@ def run(directory: Path) -> State:
 
 
 def _run(directory: Path, pulse: Pulse, stop: StopRequest) -> State:
-    experiment = Experiment.build(Configuration.load([directory / "config.gin"]).resolve())
+    experiment = Experiment.build(Configuration.load([directory / CONFIG]).resolve())
     train, device = experiment.train, experiment.device()
     torch.use_deterministic_algorithms(train.deterministic)
-    trainer = Trainer(train, device)
+    with experiment.resolved.refusals():
+        trainer = Trainer(train, device)
     checkpoints = Checkpoints(directory / "checkpoints")
     state = checkpoints.load(device)
     if state is not None:
@@ -61,7 +63,7 @@ def _run(directory: Path, pulse: Pulse, stop: StopRequest) -> State:
     pulse.now.step, pulse.now.steps = trainer.step, train.steps
     pulse.beat(force=True)
     config = _run_config(experiment, device, directory)
-    with RunWriter(directory, config=config, resume_step=trainer.step) as writer:
+    with RunWriter(directory, config=config, resume_step=trainer.step, tensorboard=True) as writer:
         return Loop(
             trainer=trainer,
             batches=Batches(train.dataset, Streams(train.seed), train.batch_size, device),
@@ -97,7 +99,7 @@ def _run_config(experiment: Experiment, device: torch.device, directory: Path) -
         versions=provenance.versions(),
         host=socket.gethostname(),
         device=provenance.device_name(device),
-        command=run.command or f"python launch/train.py --gin {directory / 'config.gin'}",
+        command=run.command or f"python launch/train.py --gin {directory / CONFIG}",
         sources=resolved.sources(),
     )
 

@@ -42,8 +42,8 @@ class NetworkField:
         return flow.velocity(self._flow_map, self._output(x, t, t, c, w), t, w)
 
     def _output(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> Tensor:
-        narrow = [v.to(self._dtype) for v in (x, t, s)]
-        inputs = Inputs(*narrow, c, w.to(self._dtype))
+        dtype = self._dtype
+        inputs = Inputs(x.to(dtype), t.to(dtype), s.to(dtype), c, w.to(dtype))
         with self._autocast():
             return self._passes.plain(self._network, inputs).to(x.dtype)
 

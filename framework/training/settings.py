@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
+
 from framework.protocols import (
     Dataset,
     Loss,
     Metric,
     Model,
-    Optimizer,
     Sampler,
     Schedule,
     WeightAverage,
@@ -32,7 +33,7 @@ class Train:
 
     model: Callable[..., Model]
     loss: Loss
-    optimizer: Callable[..., Optimizer]
+    optimizer: Callable[..., torch.optim.Optimizer]
     schedule: Schedule
     dataset: Dataset
     evaluation_average: WeightAverage

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from framework.errors import UserError
 from framework.evaluator import Evaluator
 from framework.passes import Passes
-from framework.protocols import Batch
+from framework.protocols import Batch, Model
 from framework.streams import Streams
 from framework.training.averages import Averages
 from framework.training.precision import autocast, scaler
@@ -101,6 +102,29 @@ class Trainer:
         self.recorder.load_state_dict(state["recorder"])
 
 
+def construct_model(settings: Train) -> Model:
+    """Return the model of a run before its weights are set, on the device of the context.
+
+    Raises:
+        UserError: it is not a module.
+    """
+    dataset = settings.dataset
+    model = settings.model(shape=dataset.shape, num_classes=dataset.num_classes)
+    as_module(model)
+    return model
+
+
+def as_module(model: Model) -> nn.Module:
+    """Return the model as the module it has to be.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if not isinstance(model, nn.Module):
+        raise UserError(f"train.model builds a {type(model).__name__}: it has to be an nn.Module")
+    return model
+
+
 def build_model(settings: Train) -> nn.Module:
     """Return the model of a run with its initial weights, on the CPU.
 
@@ -108,9 +132,8 @@ def build_model(settings: Train) -> nn.Module:
     layer start it alike. What a component draws in its constructor is seeded too.
     """
     streams = Streams(settings.seed)
-    dataset = settings.dataset
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(streams.generator("construction").initial_seed())
-        model = settings.model(shape=dataset.shape, num_classes=dataset.num_classes)
+        model = construct_model(settings)
     model.initialize(lambda name: streams.generator(f"parameter/{name}"))
-    return model
+    return as_module(model)

@@ -46,8 +46,20 @@ def write_grid(directory: Path, arms: int, seeds: int) -> None:
         changes.scalars = {tag: [points] for tag in TAGS}
         rows = itertools.product(("fd@abcdef", "agreement@abcdef"), (1, 2, 4), range(4))
         changes.evaluations = [
-            Evaluation(1200, metric, rng.random(), "lower", nfe, 1.5, weights, "n_step", "uniform",
-                       block, 2048, time.time())  # fmt: skip
+            Evaluation(
+                1200,
+                metric,
+                rng.random(),
+                "lower",
+                nfe,
+                1.5,
+                weights,
+                "n_step",
+                "uniform",
+                block,
+                2048,
+                time.time(),
+            )  # fmt: skip
             for metric, nfe, block in rows
             for weights in ("ema_0.99", "ema_0.999", "ema_0.9999", "trained")
         ]

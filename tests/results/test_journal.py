@@ -16,7 +16,9 @@ HEADS = st.dictionaries(
     max_size=4,
 )
 RECORDS = st.lists(
-    st.builds(lambda head, body: Record({**head, "kind": "k"}, body), HEADS, st.binary(max_size=60)),
+    st.builds(
+        lambda head, body: Record({**head, "kind": "k"}, body), HEADS, st.binary(max_size=60)
+    ),
     max_size=6,
 )
 FILES = settings(

@@ -87,7 +87,9 @@ def test_nan_and_infinities_are_kept_as_they_are(tmp_path):
 
 
 def test_readers_see_a_growing_run(tmp_path):
-    with RunWriter(tmp_path, config=make_config(), flush_seconds=1e9, publish_seconds=1e9) as writer:
+    with RunWriter(
+        tmp_path, config=make_config(), flush_seconds=1e9, publish_seconds=1e9
+    ) as writer:
         seen = []
         for step in range(1, 31):
             record_step(writer, step)
@@ -237,8 +239,14 @@ def test_the_flight_recorder_keeps_the_last_steps(tmp_path):
     with RunWriter(tmp_path, config=make_config()) as writer:
         for step in range(100):
             times = np.linspace(0, 1, 3 if step < 99 else 2)
-            record = {"step": step, "loss": 1.0 / (step - 99) if step < 99 else math.nan, "t": times}
-            writer.flight_record(record if step < 99 else {**record, "module": "blocks.0.attention"})
+            record = {
+                "step": step,
+                "loss": 1.0 / (step - 99) if step < 99 else math.nan,
+                "t": times,
+            }
+            writer.flight_record(
+                record if step < 99 else {**record, "module": "blocks.0.attention"}
+            )
         writer.flush()
         flushed = read_run(tmp_path).flight_recorder
     for recorder in (flushed, read_run(tmp_path).flight_recorder):
@@ -273,9 +281,10 @@ def test_bad_calls_say_what_to_give(tmp_path):
             writer.flight_record({"step": 1, "t": np.zeros((2, 2))})
         with pytest.raises(ValueError, match="could not convert"):
             writer.scalar("lr", 1, "high")
-    with pytest.raises(ValueError, match="scalar name"), RunWriter(
-        tmp_path, config=make_config()
-    ) as writer:
+    with (
+        pytest.raises(ValueError, match="scalar name"),
+        RunWriter(tmp_path, config=make_config()) as writer,
+    ):
         writer.scalar("loss", 2, 1.0)
     with pytest.raises(ValueError, match="resume_step"):
         RunWriter(tmp_path, config=make_config(), resume_step=-1)
