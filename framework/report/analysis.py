@@ -213,18 +213,21 @@ def _budgets(
 
 
 def _factorial(grid: GridResults, final: pd.DataFrame) -> Factorial | None:
-    """Effects of a product of at least two axes; None for any other grid."""
-    axes = [binding for binding, values in grid.axes.items() if len(values) > 1]
+    """Effects of a product of at least two axes; None for any other grid.
+
+    Arms beside the product (a baseline of its own, arms one at a time) do not enter.
+    """
+    axes = {binding: values for binding, values in grid.axes.items() if len(values) > 1}
     if len(axes) < 2 or final.empty:
         return None
     settings = pd.DataFrame(
         [[arm.settings.get(axis, "") for axis in axes] for arm in grid.arms],
         index=grid.arm_names,
-        columns=axes,
+        columns=list(axes),
     )
-    matrix = score_matrix(final)
-    whole = matrix.reindex(grid.arm_names)
-    effects = factorial_effects(whole, settings)
+    inside = pd.concat([settings[axis].isin(axes[axis]) for axis in axes], axis=1).all(axis=1)
+    settings = settings[inside]
+    effects = factorial_effects(score_matrix(final).reindex(settings.index), settings)
     return effects if effects.cells > len(axes) else None
 
 

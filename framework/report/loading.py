@@ -90,7 +90,7 @@ def load_grid(directory: Path) -> GridResults:
         metric_nfe=manifest.get("metric_nfe"),
         baseline=manifest.get("baseline"),
         seeds=tuple(sorted(int(seed) for seed in runs["seed"].unique())),
-        axes=_axes(manifest.get("axes") or {}),
+        axes=_axes(manifest.get("axes") or {}, manifest.get("zips") or {}),
         equivalent=tuple(manifest.get("equivalent") or ()),
         arms=arms,
         runs=runs,
@@ -130,9 +130,18 @@ def _arms_of(runs: pd.DataFrame, frame: pd.DataFrame) -> tuple[Arm, ...]:
     )
 
 
-def _axes(axes: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Axes with their values as text."""
-    return {
-        str(binding): tuple(v if isinstance(v, str) else json.dumps(v) for v in values)
-        for binding, values in axes.items()
-    }
+def _axes(axes: dict[str, Any], zips: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Axes with their values as text; settings that move together count by one of theirs.
+
+    It has to be one that takes a value of its own at every point.
+    """
+    every = {str(binding): tuple(map(_text, values)) for binding, values in axes.items()}
+    for columns in zips.values():
+        lists = {str(binding): tuple(map(_text, values)) for binding, values in columns.items()}
+        telling = [b for b, values in lists.items() if len(set(values)) == len(values)]
+        every |= {binding: lists[binding] for binding in telling[:1]}
+    return every
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -86,6 +86,17 @@ def test_product_grid_has_effects():
     assert analyse(four_arms()).factorial is None
 
 
+def test_arms_beside_a_product_do_not_enter_its_effects():
+    grid = many_arms(12)
+    alone = analyse(grid).factorial
+    beside = tuple(
+        replace(arm, settings={"train.steps": "9"}) if k == 11 else arm
+        for k, arm in enumerate(grid.arms)
+    )
+    part = analyse(replace(grid, arms=beside)).factorial
+    assert (alone.cells, part.cells, part.missing) == (12, 11, 0)
+
+
 def test_noise_is_split():
     truth = Truth(
         effects={"a": 0.0}, seeds=3_000, shared_noise=0.0, seed_noise=0.5, block_noise=0.8,

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from framework import UserError
+from framework import UserError, command
 from framework.report import findings, write
 from framework.report.loading import load_grid
 from launch import report
@@ -81,10 +82,18 @@ def test_runs_of_an_older_configuration_do_not_mix_in(tmp_path):
     assert findings(grid).ranking["runs"].tolist() == [2, 2, 2]
 
 
-def test_the_program_prints_the_table_and_where_files_lie(grid, tmp_path, capsys):
+def run(monkeypatch, *arguments):
+    """Run the program in this process; returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["report.py", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        command.main(report.program)
+    return ended.value.code
+
+
+def test_the_program_prints_the_table_and_where_files_lie(grid, tmp_path, capsys, monkeypatch):
     other = write_grid(tmp_path / "other", name="other", shift=1.0)
     output = tmp_path / "out"
-    assert report.main([str(grid), "--output", str(output), "--compare", str(other)]) == 0
+    assert run(monkeypatch, grid, "--output", output, "--compare", other) == 0
     captured = capsys.readouterr()
     assert not captured.err
     lines = captured.out.splitlines()
@@ -102,10 +111,11 @@ def test_the_program_prints_the_table_and_where_files_lie(grid, tmp_path, capsys
         (["GRID", "--nfe", "3"], "choose one of: 1, 2, 4"),
         (["GRID", "--compare", "NOWHERE"], "no such folder"),
         (["GRID", "--output", "FILE/report"], "choose another folder with --output"),
+        (["GRID", "--met", "fd"], "--help lists the options"),
         (["EMPTY"], "neither grid.json nor runs"),
     ],
 )
-def test_errors_are_one_line_and_exit_2(arguments, words, grid, tmp_path, capsys):
+def test_errors_are_one_line_and_exit_2(arguments, words, grid, tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
     places = {"NOWHERE": tmp_path / "none", "GRID": grid, "FILE": tmp_path / "file",
@@ -115,7 +125,7 @@ def test_errors_are_one_line_and_exit_2(arguments, words, grid, tmp_path, capsys
         for name, place in places.items():
             argument = argument.replace(name, str(place))
         given.append(argument)
-    assert report.main(given) == 2
+    assert run(monkeypatch, *given) == 2
     captured = capsys.readouterr()
     assert words in captured.err and len(captured.err.splitlines()) <= 2
 
@@ -141,6 +151,7 @@ def test_the_program_runs_from_anywhere(grid, tmp_path):
     done = subprocess.run(
         [sys.executable, ROOT / "launch" / "report.py", grid, "--output", tmp_path / "r"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "gap_star" in done.stdout and "\x1b" not in done.stdout and not done.stderr
