@@ -53,7 +53,7 @@ class Analysis:
         grid: what was analysed; with `tune`, its runs are those of the chosen variants.
         selection: the metric.
         scores: one score a run, of the chosen variants.
-        baseline: the arm compared with; None where it has no score.
+        baseline: the arm compared with; None where it has no score, or is alone.
         ranking: columns of `rank_arms`, `paired_differences`, `noise_components`, and seconds
             (mean over a scored arm's runs); index arm, best first.
         budgets: rankings at equal cost.
@@ -143,12 +143,13 @@ def _only(scores: Scores, tuning: pd.DataFrame) -> Scores:
 
 
 def _baseline(grid: GridResults, final: pd.DataFrame, notes: list[str]) -> str | None:
-    """Return the arm to compare with; the grid's first where it names none."""
+    """Return the arm to compare with; the grid's first where it names none, none for one arm."""
+    if len(grid.arms) == 1:
+        return None
     name = grid.baseline
     if name is None:
         name = grid.arm_names[0]
-        if len(grid.arms) > 1:
-            notes.append(f"The grid names no baseline: {name}, its first arm, stands in.")
+        notes.append(f"The grid names no baseline: {name}, its first arm, stands in.")
     elif name not in grid.arm_names:
         hint = nearest(name, grid.arm_names)
         raise UserError(f"{grid.directory}: the baseline {name!r} is no arm of this grid{hint}")

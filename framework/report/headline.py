@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from framework.statistics import paired_differences
@@ -31,8 +32,13 @@ class Headline:
 
 
 def decimals(analysis: Analysis) -> int:
-    """Decimals that the whole report uses for the metric."""
-    return decimals_for(analysis.ranking["sd"], analysis.ranking["mean"])
+    """Decimals that the whole report uses for the metric: enough for its paired differences."""
+    table = analysis.ranking
+    places = decimals_for(table["sd"], table["mean"])
+    if "difference_sd" not in table:
+        return places
+    errors = table["difference_sd"] / np.sqrt(table["pairs"].clip(lower=1).astype(float))
+    return min(max(places, decimals_for(errors, table["mean"])), places + 1)
 
 
 def headline(analysis: Analysis) -> Headline:

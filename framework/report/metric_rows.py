@@ -50,7 +50,7 @@ def metric_table(analysis: Analysis) -> MetricTable:
         for nfe in table["nfe"].unique():
             rows = table[table["nfe"].isna() if np.isnan(nfe) else table["nfe"] == nfe]
             at = "" if np.isnan(nfe) else f", {nfe:.0f} NFE"
-            heads.append(f"{selection.metric} {arrow}{at}")
+            heads.append(f"{selection.metric}{at} {arrow}")
             columns.append(
                 {
                     str(row["arm"]): with_spread(row["mean"], row["sd"], places)

@@ -13,6 +13,7 @@ from .rows import Row, comparison_rows, ranked_rows
 from .writing import ReportPaths
 
 STYLES = {"better": "bold blue", "worse": "red", "baseline": "bold"}
+MOST_ROWS = 100
 PLAIN_WIDTH = 160
 """Columns where the output is no terminal, so that a log or a pipe gets whole lines."""
 
@@ -36,11 +37,13 @@ def print_ranking(analysis: Analysis, file: TextIO | None = None) -> None:
             head, justify="right" if head in numbers else "left", overflow="fold",
             no_wrap=head != "arm" and head != "verdict",
         )  # fmt: skip
-    for row in rows:
+    for row in rows[:MOST_ROWS]:
         table.add_row(*_cells(row, compared), style=STYLES.get(row.kind))
     console.print(Text(f"{analysis.grid.name}: {analysis.grid.description}", style="bold"))
     console.print(table)
-    for row in rows:
+    if len(rows) > MOST_ROWS:
+        console.print(Text(f"... and {len(rows) - MOST_ROWS} more arms in the report", style="dim"))
+    for row in rows[:MOST_ROWS]:
         for remark in row.remarks:
             console.print(Text(f"  {row.arm}: {remark}", style="dim"))
     found = headline(analysis)

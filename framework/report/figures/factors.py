@@ -25,7 +25,8 @@ def draw_factors(analysis: Analysis) -> Figure | None:
         around = np.abs(rows[["low", "high"]].to_numpy(float).T - effect)
         errors = around if np.isfinite(around).all() else None
         axes.axhline(0, color=INK, linewidth=0.8)
-        axes.errorbar(x, effect, errors, color=BLUE, marker="o", linestyle="-", linewidth=1.2,
+        line = "-" if all(map(_is_number, rows["level"])) else ""
+        axes.errorbar(x, effect, errors, color=BLUE, marker="o", linestyle=line, linewidth=1.2,
                       elinewidth=2.4, ecolor=SKY, markersize=5, capsize=0)  # fmt: skip
         turn = 45 if len(rows) > 4 or rows["level"].str.len().max() > 8 else 0
         axes.set_xticks(
@@ -42,3 +43,12 @@ def draw_factors(analysis: Analysis) -> Figure | None:
     for axes in panels:
         axes.set_ylim(low, high)
     return figure
+
+
+def _is_number(text: str) -> bool:
+    """Whether levels have an order that a line may suggest."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

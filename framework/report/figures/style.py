@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from ..numbers import shorten
@@ -79,6 +80,9 @@ def pens(arms: Iterable[str], baseline: str | None) -> dict[str, Pen]:
 def canvas(width: float = 6.0, height: float = 3.8, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """Make a figure without touching pyplot's global state."""
     figure = Figure(figsize=(width, height))
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(wspace=0.06)
     axes = figure.subplots(1, columns, squeeze=False)[0]
     return figure, list(axes)
 
