@@ -80,8 +80,7 @@ def _visit_keys(
 def forward_kernel(
     q_src: tl.tensor, k_src: tl.tensor, v_src: tl.tensor,
     tq_src: tl.tensor, tk_src: tl.tensor, tv_src: tl.tensor,
-    o_dst: tl.tensor, to_dst: tl.tensor, lse_dst: tl.tensor, mu_dst: tl.tensor,
-    sharp_dst: tl.tensor,
+    o_dst: tl.tensor, to_dst: tl.tensor, statistics_dst: tl.tensor, sharp_dst: tl.tensor,
     stride_qb: tl.tensor, stride_qh: tl.tensor, stride_qn: tl.tensor,
     stride_kb: tl.tensor, stride_kh: tl.tensor, stride_kn: tl.tensor,
     stride_vb: tl.tensor, stride_vh: tl.tensor, stride_vn: tl.tensor,
@@ -95,8 +94,8 @@ def forward_kernel(
 ) -> None:  # fmt: skip
     """One program: BLOCK_M queries of one head. Grid: (B * H * ceil(Nq / BLOCK_M),).
 
-    Writes o and to (B, H, Nq, D), and per row the base-2 log-sum-exp of scale * q k^T, mu, and
-    whether some P exceeds 1/2.
+    Writes o and to (B, H, Nq, D); statistics (2, B, H, Nq), the base-2 log-sum-exp of
+    scale * q k^T and mu; sharp (B, H, Nq), whether some P of the row exceeds 1/2.
     """
     HAS_TQ: tl.constexpr = tq_src is not None
     HAS_TK: tl.constexpr = tk_src is not None
@@ -155,7 +154,8 @@ def forward_kernel(
     store_tile(to_dst, o_off, start_m, stride_on, Nq, to, D, BLOCK_M, BLOCK_D, PRECISION)
     rows = start_m + tl.arange(0, BLOCK_M)
     row_off = bh.to(tl.int64) * Nq
-    tl.store(lse_dst + row_off + rows, m + tl.log2(z), mask=rows < Nq)
-    tl.store(mu_dst + row_off + rows, mu, mask=rows < Nq)
+    mu_off = tl.num_programs(0).to(tl.int64) // blocks * Nq
+    tl.store(statistics_dst + row_off + rows, m + tl.log2(z), mask=rows < Nq)
+    tl.store(statistics_dst + mu_off + row_off + rows, mu, mask=rows < Nq)
     # The largest P of a row is 1 / l.
     tl.store(sharp_dst + row_off + rows, inverse > 0.5, mask=rows < Nq)

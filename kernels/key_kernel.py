@@ -96,7 +96,7 @@ def key_kernel(
     q_src: tl.tensor, k_src: tl.tensor, v_src: tl.tensor,
     tq_src: tl.tensor, tk_src: tl.tensor, tv_src: tl.tensor,
     do_src: tl.tensor, dto_src: tl.tensor,
-    lse_src: tl.tensor, mu_src: tl.tensor, d1_src: tl.tensor, d2_src: tl.tensor,
+    statistics_src: tl.tensor, sums_src: tl.tensor,
     dk_dst: tl.tensor, dtk_dst: tl.tensor, dv_dst: tl.tensor, dtv_dst: tl.tensor,
     stride_qb: tl.tensor, stride_qh: tl.tensor, stride_qn: tl.tensor,
     stride_kb: tl.tensor, stride_kh: tl.tensor, stride_kn: tl.tensor,
@@ -122,6 +122,7 @@ def key_kernel(
     h = bh % H
     start_n = tl.program_id(0) % blocks * BLOCK_N
     row_off = bh.to(tl.int64) * Nq
+    second = tl.num_programs(0).to(tl.int64) // blocks * Nq  # of two statistics or sums
 
     k_off = head_offset(b, h, stride_kb, stride_kh)
     k = load_tile(k_src, k_off, start_n, stride_kn, Nk, D, BLOCK_N, BLOCK_D, True)
@@ -148,7 +149,9 @@ def key_kernel(
     sources = (q_src, tq_src, do_src, dto_src)
     strides = (stride_qn, stride_tqn, stride_don, stride_dton)
     tiles = (k, v, tk, tv)
-    statistics = (lse_src + row_off, mu_src + row_off, d1_src + row_off, d2_src + row_off)
+    lse = statistics_src + row_off
+    d1 = sums_src + row_off
+    statistics = (lse, lse + second, d1, d1 + second)
     dk = tl.zeros((BLOCK_N, BLOCK_D), tl.float32)
     sums = (dk, dk, dk, dk)
 

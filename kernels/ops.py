@@ -9,19 +9,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels.launch import empty_in_layout_of, empty_statistic, run_backward, run_forward
-from kernels.transforms import NESTED, VMAP, refuse_tangents
+from kernels.launch import (
+    attention_jvp,
+    attention_jvp_backward,
+    empty_in_layout_of,
+    empty_statistics,
+)
+from kernels.transforms import VMAP, refuse_tangents
 
 _library = torch.library.Library("tvmlab_kernels", "DEF")
 _INPUTS = "Tensor q, Tensor k, Tensor v, Tensor? tq, Tensor? tk, Tensor? tv"
 _OPTIONS = "float scale, bool causal, bool tf32"
 _library.define(
-    f"attention_jvp({_INPUTS}, {_OPTIONS}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    f"attention_jvp({_INPUTS}, {_OPTIONS}) -> (Tensor, Tensor, Tensor, Tensor)",
     tags=(torch.Tag.needs_exact_strides, torch.Tag.pt2_compliant_tag),
 )
 _library.define(
-    f"attention_jvp_backward(Tensor? do, Tensor? dto, {_INPUTS}, Tensor o, Tensor to, Tensor lse, "
-    f"Tensor mu, Tensor sharp, {_OPTIONS}) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    f"attention_jvp_backward(Tensor? do, Tensor? dto, {_INPUTS}, Tensor o, Tensor to, "
+    f"Tensor statistics, Tensor sharp, {_OPTIONS}) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     tags=(torch.Tag.needs_exact_strides, torch.Tag.pt2_compliant_tag),
 )
 forward_op = torch.ops.tvmlab_kernels.attention_jvp.default
@@ -47,10 +53,7 @@ def _on_device(run: Any) -> Any:
 
 
 def _fake_forward(q: Tensor, k: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, ...]:
-    return (
-        empty_in_layout_of(q), empty_in_layout_of(q), empty_statistic(q), empty_statistic(q),
-        empty_statistic(q, torch.bool),
-    )  # fmt: skip
+    return empty_in_layout_of(q), empty_in_layout_of(q), *empty_statistics(q)
 
 
 def _fake_backward(
@@ -120,7 +123,7 @@ def _with_autograd(function: type[torch.autograd.Function], op: Any, tensors: in
 
     def rule(*args: Any) -> Any:
         tracked = args[:tensors]
-        refuse_tangents(tracked, NESTED)
+        refuse_tangents(tracked)
         if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tracked):
             return function.apply(*args)
         with torch._C._AutoDispatchBelowAutograd():
@@ -133,12 +136,18 @@ def _refuse_vmap(info: Any, in_dims: Any, *args: Any) -> Any:
     raise NotImplementedError(VMAP)
 
 
-for _name, _run, _fake, _function, _op, _tensors in (
-    ("attention_jvp", run_forward, _fake_forward, _Attention, forward_op, 6),
-    ("attention_jvp_backward", run_backward, _fake_backward, _AttentionBackward, backward_op, 12),
-):
-    for _key in ("CPU", "CUDA"):
-        _library.impl(_name, _on_device(_run), _key)
-    _library.impl(_name, _with_autograd(_function, _op, _tensors), "Autograd")
-    torch.library.register_fake(f"tvmlab_kernels::{_name}", _fake, lib=_library)
-    torch.library.register_vmap(f"tvmlab_kernels::{_name}", _refuse_vmap, lib=_library)
+def _register(name: str, run: Any, fake: Any, autograd: Any) -> None:
+    for device in ("CPU", "CUDA"):
+        _library.impl(name, _on_device(run), device)
+    _library.impl(name, autograd, "Autograd")
+    torch.library.register_fake(f"tvmlab_kernels::{name}", fake, lib=_library)
+    torch.library.register_vmap(f"tvmlab_kernels::{name}", _refuse_vmap, lib=_library)
+
+
+_register(
+    "attention_jvp", attention_jvp, _fake_forward, _with_autograd(_Attention, forward_op, 6)
+)
+_register(
+    "attention_jvp_backward", attention_jvp_backward, _fake_backward,
+    _with_autograd(_AttentionBackward, backward_op, 12),
+)  # fmt: skip

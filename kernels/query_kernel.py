@@ -124,6 +124,7 @@ def _sum_rows(
         if HAS_DO:
             ds = product(do, v.T, ds, PRECISION)
         d2 += tl.sum(p * ds, 1)
+    total = tl.maximum(total, 1e-30)  # rows past Nq have none
     return d1 / total, d2 / total
 
 
@@ -132,8 +133,7 @@ def query_kernel(
     q_src: tl.tensor, k_src: tl.tensor, v_src: tl.tensor,
     tq_src: tl.tensor, tk_src: tl.tensor, tv_src: tl.tensor,
     o_src: tl.tensor, to_src: tl.tensor, do_src: tl.tensor, dto_src: tl.tensor,
-    lse_src: tl.tensor, mu_src: tl.tensor, sharp_src: tl.tensor,
-    d1_dst: tl.tensor, d2_dst: tl.tensor,
+    statistics_src: tl.tensor, sharp_src: tl.tensor, sums_dst: tl.tensor,
     dq_dst: tl.tensor, dtq_dst: tl.tensor,
     stride_qb: tl.tensor, stride_qh: tl.tensor, stride_qn: tl.tensor,
     stride_kb: tl.tensor, stride_kh: tl.tensor, stride_kn: tl.tensor,
@@ -163,6 +163,7 @@ def query_kernel(
     start_m = block * BLOCK_M
     rows = start_m + tl.arange(0, BLOCK_M)
     row_off = bh.to(tl.int64) * Nq
+    second = tl.num_programs(0).to(tl.int64) // blocks * Nq  # of two statistics or sums
 
     o_off = head_offset(b, h, stride_ob, stride_oh)
     o = load_tile(o_src, o_off, start_m, stride_on, Nq, D, BLOCK_M, BLOCK_D, True)
@@ -187,8 +188,8 @@ def query_kernel(
         )
         d2 += tl.sum(dto.to(tl.float32) * to.to(tl.float32), 1)
     # An infinite log-sum-exp makes P = 0 in rows past Nq.
-    lse = tl.load(lse_src + row_off + rows, mask=rows < Nq, other=float("inf"))
-    mu = tl.load(mu_src + row_off + rows, mask=rows < Nq, other=0.0)
+    lse = tl.load(statistics_src + row_off + rows, mask=rows < Nq, other=float("inf"))
+    mu = tl.load(statistics_src + second + row_off + rows, mask=rows < Nq, other=0.0)
 
     q_off = head_offset(b, h, stride_qb, stride_qh)
     q = load_tile(q_src, q_off, start_m, stride_qn, Nq, D, BLOCK_M, BLOCK_D, True)
@@ -219,8 +220,8 @@ def query_kernel(
                 scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, PRECISION,
                 HAS_TQ, HAS_DO, HAS_DTO,
             )  # fmt: skip
-    tl.store(d1_dst + row_off + rows, d1, mask=rows < Nq)
-    tl.store(d2_dst + row_off + rows, d2, mask=rows < Nq)
+    tl.store(sums_dst + row_off + rows, d1, mask=rows < Nq)
+    tl.store(sums_dst + second + row_off + rows, d2, mask=rows < Nq)
     statistics = (lse, mu, d1, d2)
     sums = (tl.zeros((BLOCK_M, BLOCK_D), tl.float32), tl.zeros((BLOCK_M, BLOCK_D), tl.float32))
 

@@ -40,8 +40,10 @@ def inside_functional_grad() -> bool:
     return transforms.Grad in kinds
 
 
-def refuse_tangents(tensors: tuple[Tensor | None, ...], what: str) -> None:
+def refuse_tangents(tensors: tuple[Tensor | None, ...]) -> None:
     """Raise NotImplementedError if one of the tensors still carries a tangent."""
+    if forward_ad._current_level < 0:
+        return
     for x in tensors:
-        if x is not None and forward_ad.unpack_dual(x, level=0).tangent is not None:
-            raise NotImplementedError(what)
+        if x is not None and torch._VF._unpack_dual(x, level=0)[1] is not None:
+            raise NotImplementedError(NESTED)

@@ -81,6 +81,11 @@ def choose(case: Case) -> Settings:
     return settings
 
 
+def key_kernels(D: int) -> tuple[str, ...]:
+    """The key pass in one kernel, or in two where its four sums do not fit the registers."""
+    return ("key",) if D <= 64 else ("key_v", "key_k")
+
+
 def built_in(case: Case) -> Settings:
     """Settings by rule: they fit shared memory and registers of every case, deterministically."""
     if case.device == "interpreter":
@@ -91,18 +96,24 @@ def built_in(case: Case) -> Settings:
     if case.head == 256:
         return Settings(32, 64, 8, 1) if case.kernel.startswith("key") else Settings(64, 32, 8, 1)
     if case.head == 128:
-        return _head_128(case)
-    if case.kernel == "forward":
-        return Settings(128, 64, 8, 3)
-    return Settings(64, 64, 4, 2)
+        return _head_128(case.kernel)
+    return {
+        "forward": Settings(64, 64, 4, 3),
+        "query": Settings(64, 64, 4, 2),
+        "key": Settings(32, 64, 4, 3),
+        "key_k": Settings(64, 64, 4, 2),
+        "key_v": Settings(64, 64, 4, 2),
+    }[case.kernel]
 
 
-def _head_128(case: Case) -> Settings:
-    if case.kernel == "forward":
-        return Settings(128, 64, 8, 2)
-    if case.kernel == "query":
-        return Settings(64, 64, 8, 2)
-    return Settings(64, 64, 8, 2)
+def _head_128(kernel: str) -> Settings:
+    return {
+        "forward": Settings(128, 64, 8, 2),
+        "query": Settings(128, 32, 8, 3),
+        "key": Settings(32, 64, 4, 2),
+        "key_k": Settings(32, 128, 8, 3),
+        "key_v": Settings(64, 128, 8, 2),
+    }[kernel]
 
 
 def record(case: Case, settings: Settings) -> None:
