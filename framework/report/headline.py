@@ -37,7 +37,7 @@ def decimals(analysis: Analysis) -> int:
     places = decimals_for(table["sd"], table["mean"])
     if "difference_sd" not in table:
         return places
-    errors = table["difference_sd"] / np.sqrt(table["pairs"].clip(lower=1).astype(float))
+    errors: pd.Series = table["difference_sd"] / np.sqrt(table["pairs"].clip(lower=1).astype(float))
     return min(max(places, decimals_for(errors, table["mean"])), places + 1)
 
 
