@@ -23,12 +23,14 @@ class Settings:
         block_n: keys a block.
         warps: warps a program.
         stages: depth of the software pipeline.
+        tma: 1 to load through tensor descriptors where alignment and GPU allow it.
     """
 
     block_m: int
     block_n: int
     warps: int
     stages: int
+    tma: int = 0
 
 
 @dataclass(frozen=True)
