@@ -73,9 +73,9 @@ def duration(seconds: float) -> str:
 
 def last_metric(manifest: Manifest, status: CellStatus) -> str:
     """Return the grid's metric as the run last measured it, at the grid's NFE."""
-    ours = [name for name in status.metrics if name.startswith(manifest.metric)]
-    nfe = [n for n in ours if manifest.metric_nfe and f"{manifest.metric_nfe}" in n.split("=")[-1:]]
-    name = next(iter([*nfe, *ours]), None)
+    wanted = [f"{manifest.metric}/nfe={manifest.metric_nfe}", manifest.metric]
+    ours = [name for name in status.metrics if name.startswith(f"{manifest.metric}/")]
+    name = next((name for name in [*wanted, *ours] if name in status.metrics), None)
     return "" if name is None else f"{manifest.metric} {status.metrics[name]:.4g}"
 
 
