@@ -132,6 +132,10 @@ def _problem(kind: Kind, build: Callable[..., Any], added: Mapping[str, Any]) ->
 
 def missing_members(kind: Kind, thing: object) -> str | None:
     """Say which methods of the kind's protocol a class or an instance lacks, or None."""
+    if not getattr(kind.protocol, "_is_protocol", False):  # an ordinary class: to be one is enough
+        cls = thing if inspect.isclass(thing) else type(thing)
+        needed = f"{kind.protocol.__module__}.{kind.protocol.__qualname__}"
+        return None if issubclass(cls, kind.protocol) else f"is not a {needed}"
     for name, method in inspect.getmembers(kind.protocol, inspect.isfunction):
         if name.startswith("_") and name not in ("__call__", "__len__"):
             continue

@@ -38,7 +38,8 @@ def build(root: Root) -> Any:
 def refusals(components: Sequence[Component]) -> Iterator[None]:
     """Turn the ValueError of a component's constructor into a UserError that names it.
 
-    A UserError of its own stays as it was, in one line. gin adds a line to the message for each constructor on the way, the innermost first.
+    A UserError of its own stays as it was, in one line. gin adds a line to the message for each
+    constructor on the way, the innermost first.
     """
     try:
         yield

@@ -1,0 +1,242 @@
+"""Everything a report states, worked out once and then written in several forms."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from framework.errors import UserError, nearest
+from framework.statistics import (
+    Factorial,
+    at_budget,
+    best_variants,
+    compare_grids,
+    factorial_effects,
+    noise_components,
+    paired_differences,
+    rank_arms,
+    score_matrix,
+)
+
+from .grid_results import GridResults
+from .scoring import Scores, score_runs
+from .selection import Selection, plain, select
+
+MOST_OTHERS = 5
+"""Metrics shown beside the one ranked by."""
+
+COSTS = {"step": "steps", "time": "seconds", "flops": "FLOPs"}
+"""Columns that can be held equal, and their units."""
+
+
+@dataclass(frozen=True)
+class BudgetRanking:
+    """The ranking with one cost held equal.
+
+    Attributes:
+        cost: 'step', 'time' or 'flops'.
+        unit: its unit.
+        budget: how much of it every run had spent.
+        table: index arm, columns rank, mean, sd, n and, but for the baseline, difference.
+    """
+
+    cost: str
+    unit: str
+    budget: float
+    table: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The findings of one grid on one metric.
+
+    Attributes:
+        grid: what was analysed; with `tune`, its runs are those of the chosen variants.
+        selection: the metric.
+        scores: one score a run, of the chosen variants.
+        baseline: the arm compared with; None where it has no score, or is alone.
+        ranking: columns of `rank_arms`, `paired_differences`, `noise_components`, and seconds
+            (mean over a scored arm's runs); index arm, best first.
+        budgets: rankings at equal cost.
+        factorial: effects in a product grid; None in others.
+        tuning: columns of `best_variants`; None without tuned arms.
+        runs: one row a run of every variant, with its value.
+        notes: what a reader must know to read the table, in sentences.
+        others: the grid's other evaluated metrics.
+        against: two grids compared, None without a second.
+        against_name: the second grid's name.
+    """
+
+    grid: GridResults
+    selection: Selection
+    scores: Scores
+    baseline: str | None
+    ranking: pd.DataFrame
+    budgets: list[BudgetRanking]
+    factorial: Factorial | None
+    tuning: pd.DataFrame | None
+    runs: pd.DataFrame
+    notes: list[str]
+    others: list[Selection]
+    against: pd.DataFrame | None = None
+    against_name: str = ""
+
+
+def analyse(
+    grid: GridResults,
+    metric: str | None = None,
+    nfe: int | None = None,
+    against: GridResults | None = None,
+) -> Analysis:
+    """Work out a grid's findings.
+
+    Args:
+        grid: the grid.
+        metric: metric to rank by; None for the grid's own.
+        nfe: network evaluations to rank at; None for the grid's own.
+        against: another grid to compare with, arm by arm.
+
+    Raises:
+        UserError: nothing to analyse, or an unknown metric, NFE or baseline.
+    """
+    selection = select(grid, metric, nfe)
+    scores = score_runs(grid, selection)
+    runs = grid.runs.merge(
+        scores.final[["arm", "variant", "seed", "value"]],
+        on=["arm", "variant", "seed"],
+        how="left",
+    )
+    tuning = None
+    chosen, notes = runs, [*selection.notes, *scores.notes, *grid.warnings]
+    if runs.groupby("arm")["variant"].nunique().max() > 1:
+        tuning = best_variants(runs, selection.direction)
+        keep = runs["arm"].map(tuning["variant"]) == runs["variant"]
+        chosen, scores = runs[keep], _only(scores, tuning)
+        notes.append(
+            f"Arms are compared at the best of up to {tuning['tried'].max()} tuned settings, "
+            "chosen on the same seeds: slightly flattering, the more so the more were tried."
+        )
+    baseline = _baseline(grid, scores.final, notes)
+    ranking = _agreement(grid, baseline, _ranking(selection, scores, chosen, baseline))
+    compared = None
+    if against is not None:
+        table = _against(against, selection, scores)
+        order = [arm for arm in ranking.index if arm in table.index]
+        compared = table.loc[[*order, *table.index.drop(order)]]
+    return Analysis(
+        grid, selection, scores, baseline, ranking,
+        _budgets(selection, scores, chosen, baseline),
+        _factorial(grid, scores.final), tuning, runs, notes, _others(grid, selection), compared,
+        against.name if against else "",
+    )  # fmt: skip
+
+
+def _only(scores: Scores, tuning: pd.DataFrame) -> Scores:
+    """Keep the chosen variants."""
+
+    def keep(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows[rows["arm"].map(tuning["variant"]) == rows["variant"]]
+
+    return Scores(
+        keep(scores.final), keep(scores.blocks), keep(scores.curves),
+        scores.provisional, scores.notes,
+    )  # fmt: skip
+
+
+def _baseline(grid: GridResults, final: pd.DataFrame, notes: list[str]) -> str | None:
+    """Return the arm to compare with; the grid's first where it names none, none for one arm."""
+    if len(grid.arms) == 1:
+        return None
+    name = grid.baseline
+    if name is None:
+        name = grid.arm_names[0]
+        notes.append(f"The grid names no baseline: {name}, its first arm, stands in.")
+    elif name not in grid.arm_names:
+        hint = nearest(name, grid.arm_names)
+        raise UserError(f"{grid.directory}: the baseline {name!r} is no arm of this grid{hint}")
+    if name in set(final["arm"]):
+        return name
+    notes.append(f"The baseline {name} has no score, so nothing can be compared with it.")
+    return None
+
+
+def _ranking(
+    selection: Selection, scores: Scores, runs: pd.DataFrame, baseline: str | None
+) -> pd.DataFrame:
+    """Join the ranked table, the comparison with the baseline, noise and cost."""
+    table = rank_arms(scores.final, runs, selection.direction)
+    if baseline is not None:
+        pairs = paired_differences(scores.final, baseline, selection.direction)
+        table = table.join(pairs.rename(columns={"sd": "difference_sd"}))
+    noise = noise_components(scores.blocks)[["evaluation_sd", "seed_sd", "blocks"]]
+    seconds = scores.curves.groupby(["arm", "seed"], sort=False)["time"].max()
+    return table.join(noise).join(seconds.groupby("arm", sort=False).mean().rename("seconds"))
+
+
+def _agreement(grid: GridResults, baseline: str | None, ranking: pd.DataFrame) -> pd.DataFrame:
+    """Reword the verdict on arms that change cost and not mathematics: they must agree."""
+    if not grid.equivalent or baseline is None:
+        return ranking
+    settings = {arm.name: dict(arm.settings) for arm in grid.arms}
+    reference = settings[baseline]
+    words = ranking["verdict"].astype(object)
+    for arm in ranking.index.drop(baseline):
+        changed = {b for b, value in settings[str(arm)].items() if value != reference.get(b, value)}
+        if changed and changed <= set(grid.equivalent) and isinstance(words[arm], str):
+            same = words[arm] not in ("better", "worse")
+            words[arm] = "agrees" if same else "differs but should agree"
+    return ranking.assign(verdict=words)
+
+
+def _others(grid: GridResults, selection: Selection) -> list[Selection]:
+    """The other evaluated metrics, at the ranking's NFE where they have it."""
+    rows = grid.frame[grid.frame["kind"] == "evaluation"]
+    names = dict.fromkeys(plain(str(name)) for name in rows["metric"].unique())
+    names.pop(selection.metric, None)
+    return [select(grid, name) for name in list(names)[:MOST_OTHERS]]
+
+
+def _budgets(
+    selection: Selection, scores: Scores, runs: pd.DataFrame, baseline: str | None
+) -> list[BudgetRanking]:
+    """Rank at equal steps, seconds and, where known, FLOPs."""
+    rankings = []
+    for cost, unit in COSTS.items():
+        read = at_budget(scores.curves, cost)
+        known = read.scores.dropna()
+        if known.empty:
+            continue
+        table = rank_arms(known, runs, selection.direction)[["rank", "mean", "sd", "n"]]
+        if baseline in set(known["arm"]):
+            pairs = paired_differences(known, str(baseline), selection.direction)
+            table = table.join(pairs[["difference", "low", "high", "p_holm", "verdict"]])
+        rankings.append(BudgetRanking(cost, unit, read.budget, table))
+    return rankings
+
+
+def _factorial(grid: GridResults, final: pd.DataFrame) -> Factorial | None:
+    """Effects of a product of at least two axes; None for any other grid.
+
+    Arms beside the product (a baseline of its own, arms one at a time) do not enter.
+    """
+    axes = {binding: values for binding, values in grid.axes.items() if len(values) > 1}
+    if len(axes) < 2 or final.empty:
+        return None
+    settings = pd.DataFrame(
+        [[arm.settings.get(axis, "") for axis in axes] for arm in grid.arms],
+        index=grid.arm_names,
+        columns=list(axes),
+    )
+    inside = pd.concat([settings[axis].isin(axes[axis]) for axis in axes], axis=1).all(axis=1)
+    settings = settings[inside]
+    effects = factorial_effects(score_matrix(final).reindex(settings.index), settings)
+    return effects if effects.cells > len(axes) else None
+
+
+def _against(other: GridResults, selection: Selection, scores: Scores) -> pd.DataFrame:
+    """Compare with another grid on the same metric, arm by arm."""
+    theirs = select(other, selection.metric, selection.nfe)
+    before = score_runs(other, theirs).final
+    runs = other.runs.merge(before, on=["arm", "variant", "seed"], how="left", suffixes=("", "_"))
+    best = best_variants(runs, selection.direction)["variant"]
+    before = before[before["arm"].map(best) == before["variant"]]
+    return compare_grids(before, scores.final, selection.direction)

@@ -1,0 +1,78 @@
+"""Learning curves with bands over seeds."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..analysis import Analysis
+from .style import canvas, grid_lines, legend, pens
+
+BINS = 80
+"""Points along a training curve; the scalars between them are averaged."""
+
+
+def draw_curves(analysis: Analysis) -> Figure | None:
+    """Draw the metric against training steps; None when it was evaluated once."""
+    curves = analysis.scores.curves
+    if curves["step"].nunique() < 2:
+        return None
+    figure, (axes,) = canvas()
+    _lines(axes, analysis, curves[["arm", "seed", "step", "value"]])
+    better = analysis.selection.direction
+    axes.set_ylabel(f"{analysis.selection.title} ({better} is better)")
+    return figure
+
+
+def draw_losses(analysis: Analysis) -> Figure | None:
+    """Draw the training loss against steps, averaged in bins; None where none was logged."""
+    frame = analysis.grid.frame
+    scalars = frame[frame["kind"] == "scalar"]
+    tag = _loss_tag([str(name) for name in scalars["metric"].unique()])
+    if tag is None:
+        return None
+    rows = scalars[(scalars["metric"] == tag) & np.isfinite(scalars["value"])]
+    rows = rows[["arm", "variant", "seed", "step", "value"]].astype({"arm": object})
+    if analysis.tuning is not None:
+        rows = rows[rows["arm"].map(analysis.tuning["variant"]) == rows["variant"].astype(object)]
+    if rows.empty:
+        return None
+    width = max(1, -(-int(rows["step"].max()) // BINS))
+    binned = rows.assign(step=(rows["step"] // width) * width + width // 2)
+    means = binned.groupby(["arm", "seed", "step"], sort=False)["value"].mean().reset_index()
+    figure, (axes,) = canvas()
+    _lines(axes, analysis, means, markers=False)
+    axes.set_ylabel(tag)
+    if (means["value"] > 0).all() and means["value"].max() > 20 * means["value"].min():
+        axes.set_yscale("log")
+    return figure
+
+
+def _loss_tag(tags: list[str]) -> str | None:
+    """The scalar that is the loss: the shortest tag with a part of that name."""
+    losses = [tag for tag in tags if "loss" in tag.lower().split("/")]
+    losses = losses or [tag for tag in tags if "loss" in tag.lower()]
+    total = [tag for tag in losses if "total" in tag.lower()]
+    return min(total or losses, key=len, default=None)
+
+
+def _lines(axes: Axes, analysis: Analysis, rows: pd.DataFrame, markers: bool = True) -> None:
+    """Draw mean and one standard deviation over seeds for each arm, best arms in colour."""
+    spread = rows.groupby(["arm", "step"])["value"].agg(["mean", "std", "count"]).reset_index()
+    groups = dict(iter(spread.groupby("arm", sort=False)))
+    arms = [arm for arm in analysis.ranking.index if arm in groups]
+    styles = pens(arms, analysis.baseline)
+    for arm in arms:
+        data, pen = groups[arm], styles[arm]
+        x, mean = data["step"].to_numpy(float), data["mean"].to_numpy(float)
+        sd = data["std"].to_numpy(float)
+        axes.plot(
+            x, mean, color=pen.color, linestyle=pen.line, linewidth=pen.width, alpha=pen.alpha,
+            marker=pen.marker if markers and len(x) < 30 else "", markersize=4,
+            zorder=pen.zorder, label=arm if pen.named else None,
+        )  # fmt: skip
+        if pen.named and np.isfinite(sd).any():
+            axes.fill_between(x, mean - sd, mean + sd, color=pen.color, alpha=0.13, linewidth=0)
+    axes.set_xlabel("training step")
+    grid_lines(axes)
+    legend(axes, sum(not pen.named for pen in styles.values()), analysis.baseline)

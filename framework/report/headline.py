@@ -1,0 +1,125 @@
+"""The first sentences of a report: which arm wins, by how much, how sure."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from framework.statistics import paired_differences
+
+from .analysis import Analysis
+from .numbers import decimals_for, fixed, probability, with_spread
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What the first screen says.
+
+    Attributes:
+        leader: the arm on top; empty without a score.
+        score: its mean ± sd.
+        claim: how it stands to the baseline.
+        runner_up: how it stands to the second.
+        lost: what diverged, failed or is missing; empty if nothing.
+    """
+
+    leader: str
+    score: str
+    claim: str
+    runner_up: str
+    lost: str
+
+
+def decimals(analysis: Analysis) -> int:
+    """Decimals that the whole report uses for the metric: enough for its paired differences."""
+    table = analysis.ranking
+    places = decimals_for(table["sd"], table["mean"])
+    if "difference_sd" not in table:
+        return places
+    errors: pd.Series = table["difference_sd"] / np.sqrt(table["pairs"].clip(lower=1).astype(float))
+    return min(max(places, decimals_for(errors, table["mean"])), places + 1)
+
+
+def headline(analysis: Analysis) -> Headline:
+    """Say who leads, by how much and how sure that is."""
+    table = analysis.ranking
+    ranked = table[table["rank"].notna() & table["mean"].notna() & (table["diverged"] == 0)]
+    if ranked.empty:
+        return Headline(
+            "", "", "No arm has a finished run without divergence.", "", _lost(analysis)
+        )
+    first = ranked.iloc[0]
+    places = decimals(analysis)
+    return Headline(
+        str(ranked.index[0]),
+        with_spread(first["mean"], first["sd"], places),
+        _claim(analysis, str(ranked.index[0]), places),
+        _runner_up(analysis, [str(arm) for arm in ranked.index[:2]], places),
+        _lost(analysis),
+    )
+
+
+def _claim(analysis: Analysis, leader: str, places: int) -> str:
+    """Compare the leader with the baseline."""
+    if analysis.baseline is None or len(analysis.ranking) == 1:
+        return ""
+    if leader == analysis.baseline:
+        better = analysis.ranking.get("verdict")
+        worse = 0 if better is None else int((better == "worse").sum())
+        return (
+            f"It is the baseline; {worse} of {len(analysis.ranking) - 1} others are surely worse."
+        )
+    row = analysis.ranking.T[leader]
+    size = fixed(abs(row["difference"]), places)
+    side = "lower" if row["difference"] < 0 else "higher"
+    words = f"{size} {side} than the baseline {analysis.baseline}"
+    if not math.isfinite(row["p"]):
+        return f"{words}, from one seed: no interval."
+    return (
+        f"{words} (95 % interval {_span(row, places)}, corrected p "
+        f"{_equals(row['p_holm'])}, {int(row['pairs'])} paired seeds): {row['verdict']}."
+    )
+
+
+def _runner_up(analysis: Analysis, arms: list[str], places: int) -> str:
+    """Compare the leader with the second, which chance may have put in this order."""
+    if len(arms) < 2 or analysis.baseline is None:
+        return ""
+    second = arms[1]
+    if second == analysis.baseline:
+        return ""
+    final = analysis.scores.final
+    pair = paired_differences(
+        final[final["arm"].isin(arms)], second, analysis.selection.direction
+    ).iloc[0]
+    size = fixed(abs(pair["difference"]), places)
+    if not math.isfinite(pair["p"]):
+        return f"Ahead of {second} by {size}, from one seed."
+    sure = "a clear lead" if pair["p"] < 0.05 else "not a clear lead"
+    span = _span(pair, places)
+    return (
+        f"Ahead of {second} by {size} (95 % interval {span}, uncorrected p "
+        f"{_equals(pair['p'])}): {sure}."
+    )
+
+
+def _span(row: pd.Series, places: int) -> str:
+    """Write an interval as a sentence wants it."""
+    return f"{fixed(row['low'], places, True)} to {fixed(row['high'], places, True)}"
+
+
+def _equals(p: float) -> str:
+    text = probability(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _lost(analysis: Analysis) -> str:
+    """Count the runs that have no score."""
+    counts = analysis.runs["state"].value_counts()
+    lost = [
+        f"{counts[state]} {state}"
+        for state in ("diverged", "failed", "stopped", "running", "queued")
+        if counts.get(state, 0)
+    ]
+    return f"Of {len(analysis.runs)} runs: {', '.join(lost)}." if lost else ""

@@ -1,0 +1,147 @@
+"""From a grid's folder to what a report is made from."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from framework import results
+from framework.errors import UserError
+
+from .grid_results import Arm, GridResults, Pictures, RunFacts
+from .manifest import (
+    found_runs,
+    manifest_arms,
+    manifest_runs,
+    read_manifest,
+    relative,
+)
+
+CATEGORIES = ("grid", "arm", "variant", "metric", "kind", "direction", "weights", "sampler")
+
+
+class StoredRuns:
+    """Reads single runs through `framework.results`."""
+
+    def samples(self, directory: Path) -> dict[tuple[int, int], Pictures]:
+        """Return a run's pictures; none for a run without a readable file."""
+        run = self._read(directory)
+        found = {} if run is None else run.samples
+        return {(s, n): (pictures.images, pictures.labels) for (s, n), pictures in found.items()}
+
+    def facts(self, directory: Path) -> RunFacts:
+        """Return where a run came from."""
+        run = self._read(directory)
+        if run is None:
+            return RunFacts()
+        config = run.config
+        return RunFacts(
+            config.git_commit + (" with uncommitted changes" if config.git_diff else ""),
+            config.host,
+            config.device,
+            config.command,
+            dict(config.versions),
+        )
+
+    def file(self, directory: Path) -> Path | None:
+        """Return a run's HDF5 file."""
+        path = directory / "results.h5"
+        return path if path.is_file() else None
+
+    def _read(self, directory: Path) -> results.RunResults | None:
+        """Read a run; a damaged one was named when the grid was loaded, and is done without."""
+        try:
+            return results.read_run(directory)
+        except (results.DamagedRunError, results.NewerSchemaError, OSError):
+            return None
+
+
+def load_grid(directory: Path) -> GridResults:
+    """Gather a grid's manifest, run states and results.
+
+    A folder of runs without a manifest is taken as a grid whose arms are those of the runs.
+
+    Raises:
+        UserError: no such folder, or nothing of a grid in it.
+    """
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such folder; give the folder of a grid, as runs/NAME")
+    manifest = read_manifest(directory)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        frame = results.load(directory)
+    if manifest is None and frame.empty:
+        raise UserError(f"{directory}: neither grid.json nor runs; give the folder of a grid")
+    said = [f"{w.message}." for w in caught if issubclass(w.category, UserWarning)]
+    folders = [] if frame.empty else [relative(directory, run) for run in frame["run"].unique()]
+    if manifest is None:
+        runs = found_runs(directory, frame)
+        arms = _arms_of(runs, frame)
+        manifest = {"name": directory.resolve().name}
+    else:
+        runs, arms = manifest_runs(directory, manifest, folders), manifest_arms(manifest)
+    return GridResults(
+        name=str(manifest.get("name") or directory.resolve().name),
+        description=str(manifest.get("description") or ""),
+        directory=directory,
+        metric=manifest.get("metric"),
+        metric_nfe=manifest.get("metric_nfe"),
+        baseline=manifest.get("baseline"),
+        seeds=tuple(sorted(int(seed) for seed in runs["seed"].unique())),
+        axes=_axes(manifest.get("axes") or {}, manifest.get("zips") or {}),
+        equivalent=tuple(manifest.get("equivalent") or ()),
+        arms=arms,
+        runs=runs,
+        frame=_placed(directory, frame, runs),
+        command=str(manifest.get("command") or ""),
+        reader=StoredRuns(),
+        warnings=tuple(dict.fromkeys(said)),
+    )
+
+
+def _placed(directory: Path, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Give every row the arm and variant of its cell; rows of no cell are left out."""
+    if frame.empty:
+        return frame
+    folders = {run: relative(directory, run) for run in frame["run"].unique()}
+    cells = runs.set_index("directory")[["arm", "variant"]]
+    place = frame["run"].map(folders)
+    known = place.isin(cells.index).to_numpy()
+    frame, place = frame[known].copy(), place[known]
+    frame["arm"] = place.map(cells["arm"])
+    frame["variant"] = place.map(cells["variant"])
+    for column in CATEGORIES:
+        frame[column] = frame[column].astype("category")
+    for column in ("nfe", "block"):
+        frame[column] = frame[column].astype(float)
+    starts = frame.groupby(place.to_numpy(), sort=False)["time"].transform("min")
+    frame["time"] = frame["time"] - starts
+    return frame
+
+
+def _arms_of(runs: pd.DataFrame, frame: pd.DataFrame) -> tuple[Arm, ...]:
+    """Arms of a folder without a manifest, with the settings that their rows carry."""
+    columns = [column for column in frame.columns if "." in str(column)]
+    first = frame.drop_duplicates("arm").set_index("arm")[columns].to_dict("index")
+    return tuple(
+        Arm(arm, {str(b): str(v) for b, v in first[arm].items()}) for arm in runs["arm"].unique()
+    )
+
+
+def _axes(axes: dict[str, Any], zips: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Axes with their values as text; settings that move together count by one of theirs.
+
+    It has to be one that takes a value of its own at every point.
+    """
+    every = {str(binding): tuple(map(_text, values)) for binding, values in axes.items()}
+    for columns in zips.values():
+        lists = {str(binding): tuple(map(_text, values)) for binding, values in columns.items()}
+        telling = [b for b, values in lists.items() if len(set(values)) == len(values)]
+        every |= {binding: lists[binding] for binding in telling[:1]}
+    return every
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,62 @@
+"""All metrics of all arms side by side, at every NFE."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .analysis import Analysis
+from .numbers import DASH, decimals_for, with_spread
+from .selection import Selection
+
+MOST = 9
+"""Columns that a page has room for."""
+
+
+@dataclass(frozen=True)
+class MetricTable:
+    """Mean ± sd of metrics.
+
+    Attributes:
+        heads: a column each: metric, NFE and which way is better.
+        rows: per arm its name and one cell a column.
+    """
+
+    heads: list[str]
+    rows: list[tuple[str, list[str]]]
+
+
+def metric_by_nfe(analysis: Analysis, selection: Selection) -> pd.DataFrame:
+    """Mean and deviation over seeds of one metric at every NFE, at each run's scored step.
+
+    Returns:
+        Columns arm, nfe (NaN for a metric that samples nothing), mean, sd, n.
+    """
+    scored = analysis.scores.final[["arm", "variant", "seed", "step"]]
+    rows = selection.rows.merge(scored, on=["arm", "variant", "seed", "step"])
+    each = rows.groupby(["arm", "seed", "nfe"], sort=False, dropna=False)["value"].mean()
+    spread = each.groupby(["arm", "nfe"], sort=True, dropna=False).agg(["mean", "std", "count"])
+    return spread.reset_index().rename(columns={"std": "sd", "count": "n"})
+
+
+def metric_table(analysis: Analysis) -> MetricTable:
+    """Lay out every evaluated metric, arms in the order of the ranking."""
+    heads: list[str] = []
+    columns: list[dict[str, str]] = []
+    for selection in (analysis.selection, *analysis.others):
+        table = metric_by_nfe(analysis, selection)
+        places = decimals_for(table["sd"], table["mean"])
+        arrow = "\N{DOWNWARDS ARROW}" if selection.direction == "lower" else "\N{UPWARDS ARROW}"
+        for nfe in table["nfe"].unique():
+            rows = table[table["nfe"].isna() if np.isnan(nfe) else table["nfe"] == nfe]
+            at = "" if np.isnan(nfe) else f", {nfe:.0f} NFE"
+            heads.append(f"{selection.metric}{at} {arrow}")
+            columns.append(
+                {
+                    str(row["arm"]): with_spread(row["mean"], row["sd"], places)
+                    for row in rows.to_dict("records")
+                }
+            )
+    arms = map(str, analysis.ranking.index)
+    kept = columns[:MOST]
+    return MetricTable(heads[:MOST], [(arm, [c.get(arm, DASH) for c in kept]) for arm in arms])

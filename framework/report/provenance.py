@@ -1,0 +1,139 @@
+"""Where every number comes from: runs, settings, commands, environment."""
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from .analysis import Analysis
+from .grid_results import GridResults, RunFacts
+from .headline import decimals
+from .numbers import duration, fixed
+
+SAMPLED_RUNS = 40
+"""Runs whose own account of their environment is read; of more, these are spread over the grid."""
+
+
+Facts = Mapping[str, RunFacts]
+"""Run folder, relative to the grid's -> what the run says of itself."""
+
+
+@dataclass(frozen=True)
+class RunLink:
+    """One run, as a report points to it."""
+
+    seed: int
+    variant: str
+    state: str
+    detail: str
+    value: str
+    seconds: str
+    commit: str
+    folder: str
+    command: str
+
+
+@dataclass(frozen=True)
+class ArmLinks:
+    """One arm's settings and runs."""
+
+    anchor: str
+    arm: str
+    settings: dict[str, str]
+    differing: list[str]
+    runs: list[RunLink]
+
+
+def arm_links(analysis: Analysis, facts: Facts, output: Path) -> list[ArmLinks]:
+    """Collect the runs behind every arm, in the order of the ranking.
+
+    Args:
+        analysis: the findings.
+        facts: what runs said of themselves.
+        output: folder of the report, from which links are relative.
+    """
+    places = decimals(analysis) + 1
+    settings = {arm.name: dict(arm.settings) for arm in analysis.grid.arms}
+    reference = settings.get(analysis.baseline or "", {})
+    runs: dict[str, list[dict]] = {}
+    for run in analysis.runs.to_dict("records"):
+        runs.setdefault(str(run["arm"]), []).append(run)
+    return [
+        ArmLinks(
+            anchor=f"arm-{k + 1}",
+            arm=arm,
+            settings=settings[arm],
+            differing=[b for b, v in settings[arm].items() if v != reference.get(b, v)],
+            runs=_run_links(analysis.grid, runs[arm], facts, output, places),
+        )
+        for k, arm in enumerate(map(str, analysis.ranking.index))
+    ]
+
+
+def _run_links(
+    grid: GridResults, runs: list[dict], facts: Facts, output: Path, places: int
+) -> list[RunLink]:
+    links = []
+    for run in runs:
+        folder = grid.directory / str(run["directory"])
+        links.append(
+            RunLink(
+                seed=int(run["seed"]),
+                variant=str(run["variant"]),
+                state=str(run["state"]),
+                detail=_detail(run),
+                value=fixed(float(run["value"]), places),
+                seconds=duration(float(run["seconds"])),
+                commit=facts.get(str(run["directory"]), RunFacts()).git_commit[:10],
+                folder=os.path.relpath(folder, output),
+                command=repeat_command(folder),
+            )
+        )
+    return links
+
+
+def _detail(run: dict) -> str:
+    """Step and cause of a run that did not finish."""
+    step = run["diverged_step"] if run["state"] == "diverged" else run["step"]
+    where = f"step {int(step)}" if pd.notna(step) else ""
+    if run["state"] == "done":
+        return where
+    cause = run["cause"] if isinstance(run["cause"], str) else ""
+    return ": ".join(part for part in (where, cause) if part)
+
+
+def repeat_command(folder: Path) -> str:
+    """Return the command that trains a run again from its own configuration."""
+    here = Path.cwd()
+    path = folder.absolute()
+    shown = path.relative_to(here) if path.is_relative_to(here) else path
+    return f"python launch/train.py --gin {shlex.quote(str(shown / 'config.gin'))}"
+
+
+def varied_bindings(grid: GridResults) -> list[str]:
+    """Bindings in which at least two arms differ, in the order of their appearance."""
+    bindings = list(dict.fromkeys(b for arm in grid.arms for b in arm.settings))
+    return [b for b in bindings if len({arm.settings.get(b) for arm in grid.arms}) > 1] or bindings
+
+
+def read_facts(analysis: Analysis) -> Facts:
+    """Read what runs say of themselves; of a large grid a part, spread over it."""
+    runs = analysis.runs[analysis.runs["state"].isin(["done", "running", "diverged"])]
+    stride = max(1, -(-len(runs) // SAMPLED_RUNS))
+    chosen = [str(directory) for directory in runs["directory"].iloc[::stride]]
+    reader = analysis.grid.reader
+    return {directory: reader.facts(analysis.grid.directory / directory) for directory in chosen}
+
+
+def environment(facts: Facts) -> dict[str, str]:
+    """Machine, versions and commit; several values where runs differ."""
+    seen: dict[str, dict[str, None]] = {}
+    for run in facts.values():
+        said = {"commit": run.git_commit, "host": run.host, "device": run.device, **run.versions}
+        for name, value in said.items():
+            if value:
+                seen.setdefault(name, {})[value] = None
+    return {name: ", ".join(values) for name, values in seen.items()}

@@ -1,0 +1,160 @@
+"""Which of everything that a grid logged its ranking stands on."""
+
+from dataclasses import dataclass, field
+from typing import cast
+
+import pandas as pd
+
+from framework.errors import UserError
+from framework.statistics import Direction
+
+from .grid_results import GridResults
+
+CONDITIONS = ("w", "weights", "sampler", "time_grid")
+"""Columns that an evaluation may vary within one run; a ranking holds each of them fixed."""
+
+COLUMNS = ["arm", "variant", "seed", "step", "time", "nfe", "block", "value"]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The rows that belong to one metric.
+
+    Attributes:
+        metric: plain name.
+        full_names: names as logged, with feature hashes.
+        nfe: network evaluations of the ranking; None for a metric that samples nothing.
+        direction: which way it improves.
+        rows: COLUMNS, at every NFE; one row a block of an evaluation.
+        notes: what was chosen and why, in sentences.
+    """
+
+    metric: str
+    full_names: tuple[str, ...]
+    nfe: int | None
+    direction: Direction
+    rows: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """Metric with its NFE and its better direction."""
+        at = f" at {self.nfe} NFE" if self.nfe is not None else ""
+        return f"{self.metric}{at}"
+
+    def at_nfe(self) -> pd.DataFrame:
+        """Rows at the NFE of the ranking."""
+        return self.rows if self.nfe is None else self.rows[self.rows["nfe"] == self.nfe]
+
+
+def plain(name: str) -> str:
+    """Return a metric's name without the hash of its features."""
+    return name.partition("@")[0]
+
+
+def select(grid: GridResults, metric: str | None = None, nfe: int | None = None) -> Selection:
+    """Choose the rows to rank by.
+
+    The metric may be given with or without its hash. Without one the grid's own is taken, then
+    the first evaluated. Where runs evaluate under several guidance weights, averages or
+    samplers, one value is held fixed: the first that all arms have, or each arm's own first
+    where they have none in common.
+
+    Raises:
+        UserError: nothing was evaluated, or not this metric or NFE; says what there is.
+    """
+    kind, name = _choose_metric(grid, metric)
+    frame = grid.frame[grid.frame["kind"] == kind]
+    full = frame["metric"].astype(object)
+    wanted = full == name if "@" in name else full.map(plain) == name
+    frame, full_names = frame[wanted.to_numpy()], tuple(sorted(set(full[wanted])))
+    notes = []
+    if len(full_names) > 1:
+        notes.append(
+            f"Logged as {', '.join(full_names)}: values from different features are not "
+            "comparable; read across arms with care."
+        )
+    elif full_names and full_names[0] != plain(name):
+        notes.append(f"{plain(name)} is logged as {full_names[0]}.")
+    for column in CONDITIONS:
+        frame = _fix(frame, column, notes)
+    chosen = _choose_nfe(frame, grid.metric_nfe if nfe is None else nfe, name, nfe, bool(metric))
+    rows = frame[COLUMNS].astype({"arm": object, "variant": object}).reset_index(drop=True)
+    return Selection(plain(name), full_names, chosen, _direction(frame, name, notes), rows, notes)
+
+
+def _choose_metric(grid: GridResults, metric: str | None) -> tuple[str, str]:
+    """Return (kind, name) of the metric to rank by."""
+    names = {
+        kind: list(rows["metric"].astype(object).unique())
+        for kind, rows in grid.frame.groupby("kind", observed=True, sort=True)
+    }
+    evaluated, logged = names.get("evaluation", []), names.get("scalar", [])
+    if not evaluated and not logged:
+        raise UserError(
+            f"{grid.directory}: no run has results yet; "
+            f"`python launch/status.py {grid.directory}` shows what they are doing"
+        )
+    name = metric or grid.metric or (evaluated[0] if evaluated else logged[0])
+    if not metric and not grid.metric and "@" in name:
+        name = plain(name)
+    for kind, known in (("evaluation", evaluated), ("scalar", logged)):
+        if any(name in (full, plain(full)) for full in known):
+            return kind, name
+    there = ", ".join(sorted({plain(full) for full in evaluated or logged}))
+    raise UserError(f"no run of {grid.name} has the metric {name!r}; choose one of: {there}")
+
+
+def _fix(frame: pd.DataFrame, column: str, notes: list[str]) -> pd.DataFrame:
+    """Hold one evaluation condition fixed, noting which value was taken."""
+    values = frame[column].astype(object)
+    values = values.where(values.notna(), None)
+    by_arm = values.groupby(frame["arm"].astype(object), sort=False).unique()
+    if all(len(seen) == 1 for seen in by_arm):
+        return frame
+    common = [v for v in by_arm.iloc[0] if all(v in seen for seen in by_arm)]
+    if common:
+        others = sorted({str(v) for seen in by_arm for v in seen} - {str(common[0])})
+        notes.append(f"Evaluated at {column} = {common[0]}; also logged: {', '.join(others)}.")
+        first = pd.Series(common[0], index=frame.index, dtype=object)
+        return _where_equal(frame, values, first)
+    notes.append(f"Arms have no {column} in common: each is read at the first of its own.")
+    first = frame["arm"].astype(object).map({arm: seen[0] for arm, seen in by_arm.items()})
+    return _where_equal(frame, values, first)
+
+
+def _where_equal(frame: pd.DataFrame, left: pd.Series, right: pd.Series) -> pd.DataFrame:
+    """Rows in which two columns agree."""
+    return frame.loc[(left == right).to_numpy(dtype=bool)]
+
+
+def _choose_nfe(
+    frame: pd.DataFrame, wanted: int | None, metric: str, asked: int | None, metric_is_asked: bool
+) -> int | None:
+    """Return the NFE to rank at; the smallest logged where nothing was said.
+
+    The grid's own NFE belongs to the grid's own metric: another need not have it.
+    """
+    there = sorted({int(n) for n in frame["nfe"].dropna().unique()})
+    if not there:
+        return None
+    if wanted is None:
+        return there[0]
+    if wanted in there:
+        return wanted
+    if asked is None and metric_is_asked:
+        return there[0]
+    where = "--nfe" if asked is not None else "grid.metric_nfe"
+    raise UserError(
+        f"{plain(metric)} was not evaluated at {wanted} NFE ({where}); "
+        f"choose one of: {', '.join(map(str, there))}"
+    )
+
+
+def _direction(frame: pd.DataFrame, metric: str, notes: list[str]) -> Direction:
+    """Return which way the metric improves; lower where it does not say."""
+    said = {str(d) for d in frame["direction"].dropna().unique()} - {""}
+    if said <= {"lower", "higher"} and len(said) == 1:
+        return cast("Direction", said.pop())
+    notes.append(f"{plain(metric)} does not say which way it improves: lower is taken as better.")
+    return "lower"

@@ -1,0 +1,40 @@
+"""Arms compared at their own best setting of what was tuned for each."""
+
+import pandas as pd
+
+from .scores import Direction, orient
+
+
+def best_variants(runs: pd.DataFrame, direction: Direction) -> pd.DataFrame:
+    """Choose every arm's best variant by its mean over seeds, and count the search.
+
+    A variant with diverged runs is chosen only when all have some. The choice is made on the
+    same seeds that are then reported, so the chosen mean is slightly too good, the more so the
+    more variants an arm tried; `tried` says how many, and the report prints it.
+
+    Args:
+        runs: columns arm, variant, seed, state, value (NaN without a score), seconds.
+        direction: which way the metric improves.
+
+    Returns:
+        Index arm; columns variant (the chosen one), tried, search_seconds (all runs of the arm,
+        the chosen ones included), chosen_seconds.
+    """
+    text = runs.astype({"arm": object, "variant": object})
+    each = text.assign(lost=text["state"] == "diverged").groupby(["arm", "variant"], sort=False)
+    variants = each.agg(
+        mean=("value", "mean"), lost=("lost", "mean"), seconds=("seconds", "sum")
+    ).reset_index()
+    variants["unscored"] = variants["mean"].isna()
+    variants["loss"] = -orient(direction) * variants["mean"]
+    ordered = variants.sort_values(["unscored", "lost", "loss"], kind="stable")
+    chosen = ordered.drop_duplicates("arm").set_index("arm")
+    arms = variants.groupby("arm", sort=False)
+    return pd.DataFrame(
+        {
+            "variant": chosen["variant"],
+            "tried": arms["variant"].count(),
+            "search_seconds": arms["seconds"].sum(),
+            "chosen_seconds": chosen["seconds"],
+        }
+    ).reindex(pd.unique(text["arm"]))

@@ -1,0 +1,153 @@
+"""The custom ops torch sees, and their autograd rules.
+
+Defined with torch.library's lower layer: its decorator `custom_op` costs some 20 microseconds
+a call more on the host, and training at 256 tokens is bound by that.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kernels.launch import (
+    attention_jvp,
+    attention_jvp_backward,
+    empty_in_layout_of,
+    empty_statistics,
+)
+from kernels.transforms import VMAP, refuse_tangents
+
+_library = torch.library.Library("tvmlab_kernels", "DEF")
+_INPUTS = "Tensor q, Tensor k, Tensor v, Tensor? tq, Tensor? tk, Tensor? tv"
+_OPTIONS = "float scale, bool causal, bool tf32"
+_library.define(
+    f"attention_jvp({_INPUTS}, {_OPTIONS}) -> (Tensor, Tensor, Tensor, Tensor)",
+    tags=(torch.Tag.needs_exact_strides, torch.Tag.pt2_compliant_tag),
+)
+_library.define(
+    f"attention_jvp_backward(Tensor? do, Tensor? dto, {_INPUTS}, Tensor o, Tensor to, "
+    f"Tensor statistics, Tensor sharp, {_OPTIONS}) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    tags=(torch.Tag.needs_exact_strides, torch.Tag.pt2_compliant_tag),
+)
+forward_op = torch.ops.tvmlab_kernels.attention_jvp.default
+backward_op = torch.ops.tvmlab_kernels.attention_jvp_backward.default
+
+_DOUBLE = (
+    "attention has no rule for a second reverse pass: use the dense backend, "
+    "or drop create_graph=True"
+)
+
+
+def _on_device(run: Any) -> Any:
+    """Run with the tensors' GPU as the current one: Triton launches on the current GPU."""
+
+    def wrapped(*args: Any) -> Any:
+        device = next(x.device for x in args if isinstance(x, Tensor))
+        if device.type != "cuda" or device.index == torch.cuda.current_device():
+            return run(*args)
+        with torch.cuda.device(device):
+            return run(*args)
+
+    return wrapped
+
+
+def _fake_forward(q: Tensor, k: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, ...]:
+    return empty_in_layout_of(q), empty_in_layout_of(q), *empty_statistics(q)
+
+
+def _fake_backward(
+    do: Tensor | None, dto: Tensor | None, q: Tensor, k: Tensor, v: Tensor,
+    tq: Tensor | None, tk: Tensor | None, tv: Tensor | None, *_: Any,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    primal = tuple(map(empty_in_layout_of, (q, k, v)))
+    tangent = (
+        q.new_empty(0) if t is None else empty_in_layout_of(x)
+        for t, x in ((tq, q), (tk, k), (tv, v))
+    )
+    return (*primal, *tangent)
+
+
+class _Attention(torch.autograd.Function):
+    """Reverse rule of the forward op."""
+
+    @staticmethod
+    def forward(*args: Any) -> tuple[Tensor, ...]:
+        with torch._C._AutoDispatchBelowAutograd():
+            outputs: tuple[Tensor, ...] = forward_op(*args)
+        return outputs
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*output[2:])
+        ctx.save_for_backward(*inputs[:6], *output)
+        ctx.options = inputs[6:]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        functional = torch._C._are_functorch_transforms_active()
+        run = _AttentionBackward.apply if functional else backward_op
+        found = run(grads[0], grads[1], *saved, *ctx.options)
+        needed = ctx.needs_input_grad
+        return *(g if need else None for g, need in zip(found, needed)), None, None, None
+
+
+class _AttentionBackward(torch.autograd.Function):
+    """The backward op has no reverse rule of its own; saying so is better than zeros."""
+
+    @staticmethod
+    def forward(*args: Any) -> tuple[Tensor, ...]:
+        with torch._C._AutoDispatchBelowAutograd():
+            outputs: tuple[Tensor, ...] = backward_op(*args)
+        return outputs
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        raise NotImplementedError(_DOUBLE)
+
+
+def differentiable_forward(*args: Any) -> tuple[Tensor, ...]:
+    """The forward op for torch.func.grad, which finds no rule of an op's autograd key."""
+    outputs: tuple[Tensor, ...] = _Attention.apply(*args)
+    return outputs
+
+
+def _with_autograd(function: type[torch.autograd.Function], op: Any, tensors: int) -> Any:
+    """The op's kernel for torch's autograd keys: `tensors` of its arguments may be tracked."""
+
+    def rule(*args: Any) -> Any:
+        tracked = args[:tensors]
+        refuse_tangents(tracked)
+        if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tracked):
+            return function.apply(*args)
+        with torch._C._AutoDispatchBelowAutograd():
+            return op(*args)
+
+    return rule
+
+
+def _refuse_vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+    raise NotImplementedError(VMAP)
+
+
+def _register(name: str, run: Any, fake: Any, autograd: Any) -> None:
+    for device in ("CPU", "CUDA"):
+        _library.impl(name, _on_device(run), device)
+    _library.impl(name, autograd, "Autograd")
+    torch.library.register_fake(f"tvmlab_kernels::{name}", fake, lib=_library)
+    torch.library.register_vmap(f"tvmlab_kernels::{name}", _refuse_vmap, lib=_library)
+
+
+_register(
+    "attention_jvp", attention_jvp, _fake_forward, _with_autograd(_Attention, forward_op, 6)
+)
+_register(
+    "attention_jvp_backward", attention_jvp_backward, _fake_backward,
+    _with_autograd(_AttentionBackward, backward_op, 12),
+)  # fmt: skip

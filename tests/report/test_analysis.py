@@ -1,0 +1,197 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from framework import UserError
+from framework.report import analyse
+from framework.report.headline import headline
+from framework.report.rows import ranked_rows
+
+from .synthetic import TARGETS, Truth, build, four_arms, many_arms
+
+
+def test_the_best_arm_leads_and_the_diverged_one_comes_last():
+    analysis = analyse(four_arms())
+    assert list(analysis.ranking.index) == ["decay=0.999", "decay=0.99", "decay=0.9", "decay=0"]
+    rows = {row.arm: row for row in ranked_rows(analysis)}
+    assert rows["decay=0.999"].kind == "better"
+    assert rows["decay=0.99"].kind == "baseline"
+    assert rows["decay=0.9"].verdict.startswith("cannot tell")
+    lost = rows["decay=0"]
+    assert lost.runs == "4/5, 1 diverged"
+    assert "seed 1 at step 120: loss is not finite" in lost.remarks[0]
+    assert "not paired with the baseline: seed 1" in lost.remarks
+
+
+def test_headline_answers_which_by_how_much_how_sure():
+    found = headline(analyse(four_arms()))
+    assert found.leader == "decay=0.999"
+    assert "lower than the baseline decay=0.99" in found.claim
+    assert "corrected p = 0.0" in found.claim and found.claim.endswith("better.")
+    assert found.lost == "Of 20 runs: 1 diverged."
+
+
+def test_runner_up_is_named_when_the_lead_may_be_chance():
+    grid = build(Truth(effects={"base": 3.0, "one": 0.0, "two": 0.02}))
+    assert "not a clear lead" in headline(analyse(grid)).runner_up
+
+
+def test_every_run_diverged():
+    truth = Truth(effects={"a": 0.0, "b": 1.0}, diverged={("b", s): 50 for s in range(3)})
+    analysis = analyse(build(truth))
+    assert list(analysis.ranking.index) == ["a", "b"]
+    assert analysis.ranking.loc["b", "rank"] == 2
+    nothing = Truth(effects={"a": 0.0}, diverged={("a", s): 50 for s in range(3)})
+    found = headline(analyse(build(nothing)))
+    assert not found.leader and "without divergence" in found.claim
+
+
+def test_equal_time_ranks_otherwise_than_equal_steps():
+    truth = Truth(effects={"slow": -0.5, "fast": 0.5}, seeds=6, speed={"slow": 0.2, "fast": 0.05})
+    budgets = {b.cost: b.table for b in analyse(build(truth)).budgets}
+    assert list(budgets["step"].index) == ["slow", "fast"]
+    assert list(budgets["time"].index) == ["fast", "slow"]
+    assert "flops" not in budgets
+
+
+def test_equal_flops_where_the_cost_is_known():
+    grid = build(Truth(effects={"a": 0.0, "b": 1.0}, flops_per_step=2e9))
+    budget = {b.cost: b for b in analyse(grid).budgets}["flops"]
+    assert budget.budget == pytest.approx(2e9 * 200)
+
+
+def test_seconds_are_those_of_training():
+    grid = four_arms()
+    grid.frame["time"] = 1e6
+    assert analyse(grid).ranking.loc["decay=0.99", "seconds"] == pytest.approx(10.0)
+
+
+def test_tuned_arms_are_compared_at_their_best():
+    grid = build(Truth(effects={"a": 0.0, "b": 1.0}, variants=("1e-3", "2e-3", "4e-3")))
+    analysis = analyse(grid)
+    assert analysis.tuning["variant"].tolist() == ["2e-3", "2e-3"]
+    assert analysis.ranking["runs"].tolist() == [3, 3]
+    assert any("best of up to 3 tuned" in note for note in analysis.notes)
+    assert ranked_rows(analysis)[0].remarks[0].startswith("best of 3 tuned: 2e-3 (search")
+
+
+def test_product_grid_has_effects():
+    factorial = analyse(many_arms(12)).factorial
+    assert set(factorial.main["factor"]) == {
+        "time_samplers.gap.gap_mean", "models.dit.normalization",
+    }  # fmt: skip
+    assert factorial.shares["models.dit.normalization"] > 0.5
+    assert analyse(four_arms()).factorial is None
+
+
+def test_arms_beside_a_product_do_not_enter_its_effects():
+    grid = many_arms(12)
+    alone = analyse(grid).factorial
+    beside = tuple(
+        replace(arm, settings={"train.steps": "9"}) if k == 11 else arm
+        for k, arm in enumerate(grid.arms)
+    )
+    part = analyse(replace(grid, arms=beside)).factorial
+    assert (alone.cells, part.cells, part.missing) == (12, 11, 0)
+
+
+def test_noise_is_split():
+    truth = Truth(
+        effects={"a": 0.0}, seeds=3_000, shared_noise=0.0, seed_noise=0.5, block_noise=0.8,
+        evaluations=1, nfes=(1,), scalar_points=0,
+    )  # fmt: skip
+    row = analyse(build(truth)).ranking.loc["a"]
+    assert row["evaluation_sd"] == pytest.approx(0.4, rel=0.03)
+    assert row["seed_sd"] == pytest.approx(0.5, rel=0.05)
+
+
+def test_without_a_baseline_the_first_arm_stands_in():
+    analysis = analyse(replace(four_arms(), baseline=None))
+    assert analysis.baseline == "decay=0.99"
+    assert any("stands in" in note for note in analysis.notes)
+
+
+def test_a_baseline_without_a_score_is_said():
+    grid = build(Truth(effects=TARGETS, states={("decay=0.99", s): "failed" for s in range(3)}))
+    analysis = analyse(grid)
+    assert analysis.baseline is None and "difference" not in analysis.ranking
+    assert any("has no score" in note for note in analysis.notes)
+
+
+def test_unknown_names_answer_with_what_there_is():
+    with pytest.raises(UserError, match="choose one of: fd"):
+        analyse(four_arms(), metric="fid")
+    with pytest.raises(UserError, match="choose one of: 1, 2, 4"):
+        analyse(four_arms(), nfe=3)
+    with pytest.raises(UserError, match=r"did you mean decay=0\.9"):
+        analyse(replace(four_arms(), baseline="decay=0.998"))
+
+
+def test_a_metric_is_found_with_and_without_its_hash():
+    by_plain, by_full = analyse(four_arms(), "fd"), analyse(four_arms(), "fd@digits-1a2b3c4d")
+    pd.testing.assert_frame_equal(by_plain.ranking, by_full.ranking)
+    assert by_full.selection.metric == "fd"
+
+
+def test_training_scalars_can_be_ranked():
+    analysis = analyse(four_arms(), metric="loss/total")
+    assert analysis.selection.nfe is None
+    assert any("lower is taken as better" in note for note in analysis.notes)
+
+
+def test_guidance_weights_are_held_fixed_or_each_arms_own():
+    grid = four_arms()
+    more = grid.frame[grid.frame["kind"] == "evaluation"].assign(w=2.5)
+    more["value"] += 100
+    both = replace(grid, frame=pd.concat([grid.frame, more]))
+    plain = analyse(grid)
+    analysis = analyse(both)
+    np.testing.assert_allclose(analysis.ranking["mean"], plain.ranking["mean"])
+    assert any("also logged: 2.5" in note for note in analysis.notes)
+    frame = grid.frame.copy()
+    frame.loc[frame["arm"] == "decay=0", "w"] = 3.0
+    own = analyse(replace(grid, frame=frame))
+    np.testing.assert_allclose(own.ranking["mean"], plain.ranking["mean"])
+
+
+def test_running_grids_rank_what_is_done_and_count_the_rest():
+    states = {("a", 2): "running", ("b", 1): "queued", ("b", 2): "failed"}
+    analysis = analyse(build(Truth(effects={"a": 0.0, "b": 1.0}, states=states)))
+    assert analysis.ranking["n"].tolist() == [2, 1]
+    assert headline(analysis).lost == "Of 6 runs: 1 failed, 1 running, 1 queued."
+
+
+def test_before_any_run_is_done_running_ones_are_compared_and_it_is_said():
+    states = {(arm, seed): "running" for arm in "ab" for seed in range(3)}
+    analysis = analyse(build(Truth(effects={"a": 0.0, "b": 1.0}, states=states)))
+    assert analysis.ranking["n"].tolist() == [3, 3]
+    assert any("No run has finished" in note for note in analysis.notes)
+
+
+def test_runs_of_different_lengths_are_compared_at_a_common_step():
+    grid = four_arms()
+    cut = (grid.frame["arm"] == "decay=0.9") & (grid.frame["step"] > 160)
+    shorter = replace(grid, frame=grid.frame[~cut])
+    analysis = analyse(shorter)
+    assert any("compared at step 160" in note for note in analysis.notes)
+    assert set(analysis.scores.final["step"]) == {160}
+
+
+def test_equivalent_arms_must_agree():
+    settings = {"plain": {"train.compile": "False"}, "compiled": {"train.compile": "True"}}
+    same = Truth(effects={"plain": 0.0, "compiled": 0.0}, settings=settings)
+    other = Truth(effects={"plain": 0.0, "compiled": 9.0}, settings=settings)
+    verdicts = []
+    for truth in (same, other):
+        grid = replace(build(truth), equivalent=("train.compile",))
+        verdicts.append(analyse(grid).ranking.loc["compiled", "verdict"])
+    assert verdicts == ["agrees", "differs but should agree"]
+
+
+def test_another_grid_is_compared_arm_by_arm():
+    analysis = analyse(four_arms(), against=four_arms(level=12.0))
+    assert analysis.against["pairs"].tolist() == [5, 5, 5, 4]
+    np.testing.assert_allclose(analysis.against["difference"], -2.0)
+    assert list(analysis.against.index) == list(analysis.ranking.index)

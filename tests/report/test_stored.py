@@ -1,0 +1,163 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from framework import UserError, command
+from framework.report import findings, write
+from framework.report.loading import load_grid
+from launch import report
+
+from .stored import write_grid
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    return write_grid(tmp_path_factory.mktemp("runs") / "stored")
+
+
+def test_a_grid_is_read_from_its_folder(grid):
+    loaded = load_grid(grid)
+    assert (loaded.name, loaded.metric, loaded.baseline) == ("stored", "fd", "gap")
+    assert loaded.runs["state"].value_counts().to_dict() == {"done": 8, "diverged": 1}
+    assert loaded.runs.loc[loaded.runs["state"] == "diverged", "diverged_step"].tolist() == [30]
+    assert loaded.frame["time"].max() < 1000
+    analysis = findings(grid)
+    assert list(analysis.ranking.index) == ["gap_star", "gap", "clamp"]
+    assert [other.metric for other in analysis.others] == ["agreement"]
+    assert analysis.ranking.loc["gap", "seconds"] == pytest.approx(8.0)
+
+
+def test_report_with_samples_and_copies(grid):
+    paths = write(grid)
+    assert paths.html == grid / "report" / "report.html"
+    assert {p.stem for p in paths.pictures} >= {"samples", "effects", "nfe", "curves", "cost"}
+    with h5py.File(paths.archive) as file:
+        images = file["files/gap/seed=0-gap00000/samples/40/nfe=1"]
+        assert images.shape == (10, 8, 8, 1)
+        config = file["files/gap/seed=0-gap00000/config"]
+        assert config.attrs["gin_text"] == "train.steps = 40\n"
+    assert "0123abcd" in paths.html.read_text()
+    assert "../gap/seed=0-gap00000/config.gin" in paths.html.read_text()
+    assert findings(grid).ranking["n"].tolist() == [3, 3, 2]
+
+
+def test_a_damaged_run_is_named_and_left_out(tmp_path):
+    grid = write_grid(tmp_path / "stored")
+    run = grid / "gap_star" / "seed=2-gap00002"
+    for path in (*run.glob("results.h5"), *run.glob("results.journal")):
+        path.write_bytes(b"no results" * 100)
+    analysis = findings(grid)
+    assert any("seed=2-gap00002" in note for note in analysis.notes)
+    assert analysis.ranking.loc["gap_star", "n"] == 2
+    write(grid)
+
+
+def test_a_damaged_heartbeat_does_not_stop_a_report(tmp_path):
+    grid = write_grid(tmp_path / "stored")
+    (grid / "gap" / "seed=0-gap00000" / "heartbeat.json").write_text('{"state": "do')
+    assert findings(grid).ranking.loc["gap", "stopped"] == 1
+
+
+def test_a_folder_of_runs_without_a_manifest(tmp_path):
+    grid = write_grid(tmp_path / "stored")
+    (grid / "grid.json").unlink()
+    analysis = findings(grid, metric="fd")
+    assert set(analysis.ranking.index) == {"gap_star", "gap", "clamp"}
+    assert analysis.grid.arms[0].settings["losses.tvm.time_sampler"].startswith("@time_samplers")
+
+
+def test_runs_of_an_older_configuration_do_not_mix_in(tmp_path):
+    grid = write_grid(tmp_path / "stored")
+    manifest = json.loads((grid / "grid.json").read_text())
+    manifest["cells"] = [cell for cell in manifest["cells"] if cell["seed"] < 2]
+    (grid / "grid.json").write_text(json.dumps(manifest))
+    assert findings(grid).ranking["runs"].tolist() == [2, 2, 2]
+
+
+def run(monkeypatch, *arguments):
+    """Run the program in this process; returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["report.py", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        command.main(report.program)
+    return ended.value.code
+
+
+def test_the_program_prints_the_table_and_where_files_lie(grid, tmp_path, capsys, monkeypatch):
+    other = write_grid(tmp_path / "other", name="other", shift=1.0)
+    output = tmp_path / "out"
+    assert run(monkeypatch, grid, "--output", output, "--compare", other) == 0
+    captured = capsys.readouterr()
+    assert not captured.err
+    lines = captured.out.splitlines()
+    assert lines[2].startswith("1  gap_star")
+    assert f"     html  {output}/report.html" in lines
+    assert any("Compared with other" in line for line in lines)
+    assert (output / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["NOWHERE"], "no such folder"),
+        (["GRID", "--metric", "fid"], "choose one of: agreement, fd"),
+        (["GRID", "--nfe", "3"], "choose one of: 1, 2, 4"),
+        (["GRID", "--compare", "NOWHERE"], "no such folder"),
+        (["GRID", "--output", "FILE/report"], "choose another folder with --output"),
+        (["GRID", "--met", "fd"], "--help lists the options"),
+        (["EMPTY"], "neither grid.json nor runs"),
+    ],
+)
+def test_errors_are_one_line_and_exit_2(arguments, words, grid, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    places = {"NOWHERE": tmp_path / "none", "GRID": grid, "FILE": tmp_path / "file",
+              "EMPTY": tmp_path / "empty"}  # fmt: skip
+    given = []
+    for argument in arguments:
+        for name, place in places.items():
+            argument = argument.replace(name, str(place))
+        given.append(argument)
+    assert run(monkeypatch, *given) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err and len(captured.err.splitlines()) <= 2
+
+
+def test_a_broken_manifest_is_named(tmp_path):
+    (tmp_path / "grid.json").write_text("{")
+    with pytest.raises(UserError, match=r"grid\.json: cannot be read"):
+        load_grid(tmp_path)
+    (tmp_path / "grid.json").write_text("[]")
+    with pytest.raises(UserError, match="not the manifest"):
+        load_grid(tmp_path)
+
+
+def test_a_grid_before_its_first_result(tmp_path):
+    cell = {"arm": "a", "seed": 0, "identity": "00", "directory": "a/seed=0-00"}
+    manifest = {"name": "g", "arms": [{"name": "a", "settings": {}}], "cells": [cell]}
+    (tmp_path / "grid.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="no run has results yet"):
+        findings(tmp_path)
+
+
+def test_the_program_runs_from_anywhere(grid, tmp_path):
+    done = subprocess.run(
+        [sys.executable, ROOT / "launch" / "report.py", grid, "--output", tmp_path / "r"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "gap_star" in done.stdout and "\x1b" not in done.stdout and not done.stderr
+
+
+def test_samples_of_arms_share_their_noise(grid):
+    reader = load_grid(grid).reader
+    _, labels = reader.samples(grid / "gap" / "seed=0-gap00000")[40, 1]
+    np.testing.assert_array_equal(labels, np.arange(10))
