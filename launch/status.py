@@ -11,7 +11,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -54,7 +53,7 @@ def chosen_cells(manifest: Manifest, arms: Sequence[str], former: bool) -> list[
 
 def show(directory: Path, manifest: Manifest, states: Sequence[CellStatus]) -> None:
     """Print the table, then why runs failed or wait."""
-    console = Console(highlight=False)
+    console = view.console()
     console.print(view.table(manifest, states))
     former = len(manifest.former)
     if former:
@@ -80,7 +79,7 @@ def waiting_reasons(states: Sequence[CellStatus]) -> Table | None:
             reasons.setdefault(status.reason, []).append(status.job)
     if not reasons:
         return None
-    rows = Table("waits for", "jobs", "first", pad_edge=False)
+    rows = view.columns_of("", "waits for", "jobs", "first")
     for reason, jobs in reasons.items():
         rows.add_row(reason, str(len(jobs)), jobs[0])
     return rows
@@ -100,7 +99,7 @@ def program() -> int:
     show(given.directory, manifest, states)
     reasons = waiting_reasons(states)
     if reasons is not None:
-        Console().print(reasons)
+        view.console().print(reasons)
     return 0
 
 
