@@ -85,7 +85,8 @@ def _unknown(selector: str) -> str:
     module, _, name = selector.rpartition(".")
     kind = next((k for k in KINDS.values() if k.module == module), None)
     if kind is None:
-        hint = nearest(selector, _components)
+        names = {c.name: c.selector for c in _components.values()}
+        hint = nearest(selector, _components) or nearest(selector, names, full=names)
         return f"no component is called '{selector}'{hint}{failure_note()}"
     known = {c.name: c for c in components(kind.name)}
     listed = ", ".join(f"{c.name} ({c.module})" for c in known.values())
