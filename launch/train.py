@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from framework import command
+from framework.launching import claims
 from framework.training import State, experiment, folder, run
 
 
@@ -26,9 +27,10 @@ def program() -> int:
     seed, identity = resolved.settings["train.seed"], resolved.identity[:8]
     default = Path("runs", arguments.gin[-1].stem, f"seed={seed}-{identity}")
     directory: Path = arguments.output or default
-    folder.prepare(directory, resolved)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    state = run(directory)
+    with claims.claim_folder(directory):
+        folder.prepare(directory, resolved)
+        state = run(directory)
     print(f"{state}: {directory}")
     return 0 if state is State.DONE else 1
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from framework.command import main
+from framework.launching import claims
 from framework.results import read_run
 from launch.train import program
 
@@ -153,3 +154,14 @@ def test_a_folder_of_another_run_is_refused(undisturbed, monkeypatch, capsys):
     message = refused(monkeypatch, capsys, undisturbed, "losses.tvm.target_decay = 0.5")
     assert "losses.tvm.target_decay" in message
     assert (undisturbed / "config.gin").read_text() == before
+
+
+def test_two_processes_cannot_train_one_folder(tmp_path):
+    output = tmp_path / "run"
+    output.mkdir()
+    with claims.claim(output):
+        refused = train(output)
+    assert refused.returncode == 2
+    assert f"{output}: process {os.getpid()} on " in refused.stderr
+    assert "trains this run already: wait for it, or choose another --output" in refused.stderr
+    assert [path.name for path in output.iterdir()] == [claims.LOCK]

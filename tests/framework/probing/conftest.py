@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 import framework.training.experiment  # noqa: F401  registers train.*
 from framework.configuration import Configuration
@@ -29,8 +30,11 @@ def toy_plan(*sets: str, plugins: tuple[str, ...] = ()) -> Plan:
 def _in_this_process():
     """Forked workers have a test of their own."""
     before, probe.PARALLEL = probe.PARALLEL, 0
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
     probe.PARALLEL = before
+    torch.set_num_threads(threads)
 
 
 def probed_and_refused(planned: Plan) -> tuple[dict[str, Probed], list[str]]:

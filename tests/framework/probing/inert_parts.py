@@ -107,9 +107,11 @@ def model(
 
 @register.optimizer("inert")
 def optimizer(
-    parameters: list[tuple[str, nn.Parameter]], lr: float = 1e-3, ignored: float = 0.0
+    parameters: list[tuple[str, nn.Parameter]],
+    inner: Callable[..., torch.optim.Optimizer],
+    ignored: float = 0.0,
 ) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=lr)
+    return inner(parameters)
 
 
 @register.metric("inert")

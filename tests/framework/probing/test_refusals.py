@@ -18,12 +18,13 @@ WRAPPED = (
     "train.loss = @losses.inert()",
     "losses.inert.inner = @losses.tvm()",
     "train.optimizer = @optimizers.inert",
+    "optimizers.inert.inner = @optimizers.adamw",
     "train.schedule = @schedules.inert()",
     "schedules.inert.inner = @schedules.constant()",
     "train.dataset = @datasets.inert()",
     "datasets.inert.inner = @datasets.digits()",
-    "train.evaluation_average = @weight_averages.inert()",
-    "weight_averages.inert.inner = @weight_averages.constant()",
+    "train.evaluation_average = @evaluation_average/weight_averages.inert()",
+    "evaluation_average/weight_averages.inert.inner = @weight_averages.constant()",
     "models.dit.time_embedding = @time_embeddings.inert",
     "time_embeddings.inert.inner = @time_embeddings.sinusoidal",
     "models.dit.second_time = @second_times.inert",
@@ -48,12 +49,14 @@ WRAPPED = (
     "samplers.inert.inner = @samplers.flow_map()",
     "evaluation.metrics = (@metrics.inert,)",
 )
+SCOPES = {"weight_average": "evaluation_average/"}
 
 
 @pytest.fixture(scope="module")
 def inert() -> list[str]:
     """The refusals of a grid in which no arm does anything."""
-    arms = {kind.name: {f"{kind.module}.inert.ignored": 1.0} for kind in KINDS.values()}
+    arms = {kind.name: {f"{SCOPES.get(kind.name, '')}{kind.module}.inert.ignored": 1.0}
+            for kind in KINDS.values()}  # fmt: skip
     planned = toy_plan(*WRAPPED, f"grid.arms = {arms!r}", plugins=(INERT,))
     return probed_and_refused(planned)[1]
 
@@ -79,17 +82,14 @@ def test_a_time_grid_matters_to_no_one_step_sampler(refused):
 
 
 def test_arms_that_equal_each_other_are_refused(refused):
-    arms = {
-        "one": {"losses.tvm.guidance": "@one", "guidances.inert.ignored": 1.0},
-        "two": {"losses.tvm.guidance": "@two", "guidances.inert.ignored": 2.0},
-    }
-    text = repr(arms).replace("'@one'", "@guidances.inert()").replace("'@two'", "@inert()")
-    base = "guidances.inert.inner = @guidances.constant()"
-    lines = refused(
-        base, f"grid.arms = {text.replace('@inert()', '@guidances.inert()')}", plugins=(INERT,)
+    arms = ", ".join(
+        f"'{name}': {{'losses.tvm.guidance': @guidances.inert(), 'guidances.inert.ignored': {x}}}"
+        for name, x in [("one", 1.0), ("two", 2.0)]
     )
-    assert len(lines) == 2
-    assert "arm 'one' draws, trains and samples exactly as the baseline" in lines[0]
+    base = "guidances.inert.inner = @guidances.none()"
+    (line,) = refused(base, f"grid.arms = {{{arms}}}", plugins=(INERT,))
+    assert "arm 'two' draws, trains and samples exactly as arm 'one'" in line
+    assert "guidances.inert.ignored = 2.0 (not 1.0) reaches nobody" in line
 
 
 @pytest.mark.parametrize(
