@@ -18,7 +18,7 @@ from framework import command
 from framework.configuration import Configuration
 from framework.grid.plan import plan
 from framework.launching import checking, executors, presenting
-from framework.launching.decisions import RETRIES, decide
+from framework.launching.decisions import RETRIES, decide, read_own
 from framework.launching.launch import Options, launch
 
 FAILED = 1
@@ -74,6 +74,7 @@ def program() -> int:
     line = f"python {shlex.join(sys.argv)}"
     planned = plan(configuration, given.gin[-1].stem, line)
     grid = given.output or Path("runs", planned.name)
+    read_own(grid, planned.name)  # a wrong --output is said before anything takes time
     findings = checking.check(planned, probed=not given.no_probe)
     if given.dry_run:
         presenting.print_plan(grid, planned, decide(grid, planned, given.retry)[1], findings)

@@ -25,14 +25,15 @@ RATE = "learning rate"
 CLIPPING = "clipping"
 AVERAGES = "averages"
 WEIGHTS = "weights"
+LATER = "later updates"
 SAMPLES = "samples"
 SCORES = "scores"
 EVALUATION = "evaluation"
 LENGTH = "length"
 
 GROUPS = (
-    DATA, NOISE, TIMES, GUIDANCE, LATENTS, INITIAL, LOSSES, GRADIENTS, CLIPPING, RATE, OPTIMIZER,
-    AVERAGES, WEIGHTS, SAMPLES, SCORES, EVALUATION, LENGTH,
+    DATA, NOISE, TIMES, GUIDANCE, LATENTS, INITIAL, LOSSES, GRADIENTS, RATE, OPTIMIZER, CLIPPING,
+    AVERAGES, WEIGHTS, LATER, SAMPLES, SCORES, EVALUATION, LENGTH,
 )  # fmt: skip
 """What is compared, in the order in which a run comes to it."""
 

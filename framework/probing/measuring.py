@@ -124,7 +124,7 @@ def _train(to: Fingerprint, trainer: Trainer, loss: WatchedLoss, batches: Batche
         to.add(at.DATA, f"labels {step}", batch.labels)
         to.add(at.NOISE, str(step), batch.noise)
         if loss.terms is not None:
-            observe_terms(to, loss.terms, f"{step}/")
+            observe_terms(to, at.LOSSES if step == 1 else at.LATER, loss.terms, f"{step}/")
     for hook in hooks:
         hook.remove()
     to.add_all(at.WEIGHTS, "", trainer.model.named_parameters())
@@ -139,7 +139,8 @@ def _watch_gradients(to: Fingerprint, trainer: Trainer) -> list[torch.utils.hook
 
     def note(name: str, parameter: Tensor) -> None:
         if parameter.grad is not None:
-            to.add(at.GRADIENTS, f"{trainer.step}/{name}", parameter.grad)
+            group = at.GRADIENTS if trainer.step == 1 else at.LATER
+            to.add(group, f"gradient {trainer.step}/{name}", parameter.grad)
 
     return [
         parameter.register_post_accumulate_grad_hook(partial(note, name))

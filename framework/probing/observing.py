@@ -67,13 +67,13 @@ def observe_draws(to: Fingerprint, loss: Loss, batch: Batch, streams: Streams) -
         to.add(TIMES, "", query.s)
         to.add(GUIDANCE, "", query.c)
         to.add(GUIDANCE, "", query.w)
-    observe_terms(to, terms, "made-up/")
+    observe_terms(to, LOSSES, terms, "made-up/")
 
 
-def observe_terms(to: Fingerprint, terms: LossTerms, prefix: str) -> None:
+def observe_terms(to: Fingerprint, group: str, terms: LossTerms, prefix: str) -> None:
     """Note a loss and its parts."""
-    to.add(LOSSES, f"{prefix}total", terms.total)
-    to.add_all(LOSSES, prefix, terms.parts.items())
+    to.add(group, f"{prefix}total", terms.total)
+    to.add_all(group, prefix, terms.parts.items())
 
 
 def _repeated(batch: Batch, streams: Streams) -> Batch:

@@ -21,10 +21,10 @@ GRADIENT_SIZES = (1e-3, 1.0, 1e3)
 def observe_parts(to: Fingerprint, train: Train, model: nn.Module) -> None:
     """Note learning rates and decays over the whole run, and the optimizer in double precision."""
     averages = {**train.loss.averages(), EVALUATION: train.evaluation_average}
-    for step in _along(train.steps):
-        to.say(at.RATE, str(step), train.schedule(step, train.steps))
+    for point, step in enumerate(_along(train.steps)):
+        to.say(at.RATE, str(point), train.schedule(step, train.steps))
         for name, average in averages.items():
-            to.say(at.AVERAGES, f"{name} at {step}", average.decay(step))
+            to.say(at.AVERAGES, f"{name} at {point}", average.decay(step))
     _observe_optimizer(to, train, model)
 
 
@@ -51,8 +51,9 @@ def observe_data(to: Fingerprint, dataset: Dataset) -> None:
 
 def _along(steps: int) -> list[int]:
     """Return the first steps, and some over the whole length."""
-    spread = [max(1, steps * i // POINTS) for i in range(POINTS + 1)]
-    return sorted({*range(1, min(3, steps) + 1), *spread})
+    return [min(i, steps) for i in (1, 2, 3)] + [
+        max(1, steps * i // POINTS) for i in range(1, POINTS + 1)
+    ]
 
 
 def _observe_optimizer(to: Fingerprint, train: Train, model: nn.Module) -> None:

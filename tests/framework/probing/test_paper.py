@@ -35,14 +35,14 @@ ARMS = {  # name: (bindings, the first group that differs)
     "dropout-0": ("'guidances.constant.label_dropout': 0.0", GUIDANCE),
     "dropout-0.11": ("'guidances.constant.label_dropout': 0.11", GUIDANCE),
     "weight": ("'guidances.constant.weight': 2.0", GUIDANCE),
-    "decay-0": ("'losses.tvm.target_decay': 0.0", LOSSES),
-    "decay-0.999": ("'losses.tvm.target_decay': 0.999", LOSSES),
+    "decay-0": ("'losses.tvm.target_decay': 0.0", None),
+    "decay-0.999": ("'losses.tvm.target_decay': 0.999", None),
     "unscaled": ("'losses.tvm.flow_map': @flow_maps.plain()", LOSSES),
-    "detach": ("'losses.tvm.detach_jvp': True", GRADIENTS),
-    "beta2": ("'optimizers.adamw.betas': (0.9, 0.999)", CLIPPING),
-    "eps": ("'optimizers.adamw.eps': 1e-12", CLIPPING),
-    "weight_decay": ("'optimizers.adamw.weight_decay': 1e-6", CLIPPING),
-    "clip": ("'train.clip_norm': 1.0", None),
+    "detach": ("'losses.tvm.detach_jvp': True", None),
+    "beta2": ("'optimizers.adamw.betas': (0.9, 0.999)", OPTIMIZER),
+    "eps": ("'optimizers.adamw.eps': 1e-12", OPTIMIZER),
+    "weight_decay": ("'optimizers.adamw.weight_decay': 1e-6", OPTIMIZER),
+    "clip": ("'train.clip_norm': 0.1", None),
     "clip-high": ("'train.clip_norm': 100000.0", CLIPPING),
     "layer": ("'models.dit.normalization': @normalizations.layer", LOSSES),
     "modulation": ("'models.dit.modulation_norm': @modulation_norms.none", LOSSES),
@@ -92,7 +92,13 @@ def test_each_differs_where_it_acts_first(probed, arm):
 def test_late_acting_settings_are_seen_where_they_act(probed):
     runs, _ = probed
     baseline = runs["baseline"].fingerprint
-    for arm, group in [("beta2", OPTIMIZER), ("cosine", RATE), ("clip", CLIPPING)]:
+    for arm, group in [
+        ("beta2", OPTIMIZER),
+        ("cosine", RATE),
+        ("clip", CLIPPING),
+        ("detach", GRADIENTS),
+        ("decay-0.999", AVERAGES),
+    ]:
         assert group in runs[arm].fingerprint.differing(baseline)
     clipped = runs["clip-high"].fingerprint.differing(baseline)
     assert clipped == [CLIPPING]
