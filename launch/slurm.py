@@ -18,7 +18,7 @@ from framework import command
 from framework.configuration import Configuration
 from framework.grid.plan import plan
 from framework.launching import checking, executors, presenting
-from framework.launching.decisions import RETRIES, decide, read_own
+from framework.launching.decisions import RETRIES, decide
 from framework.launching.launch import Options, launch
 
 FAILED = 1
@@ -39,13 +39,17 @@ def arguments() -> argparse.Namespace:
         "changed since")  # fmt: skip
     add("--parallel", type=_positive, metavar="N", help="local runs at a time (default: 2, or one "
         "a GPU)")  # fmt: skip
-    add("--fail-fast", action="store_true", help="one failed local run stops the others")
+    add("--fail-fast", action="store_true", help="one failed run stops the others")
+    add("--budget", type=_hours, metavar="HOURS", help="refuse to start runs that need more: GPU "
+        "hours, or hours of runs without GPUs")  # fmt: skip
     cluster = parser.add_argument_group("resources of a run on SLURM (launch.* in gin)")
     for name in ("partition", "account", "qos", "constraint", "time", "mem"):
         cluster.add_argument(f"--{name}", metavar=name.upper())
     for name in ("nodes", "gpus", "cpus", "max-parallel", "runs-per-job", "requeues"):
         cluster.add_argument(f"--{name}", type=int, metavar="N")
     cluster.add_argument("--setup", action="append", metavar="COMMAND", help="run before a job")
+    cluster.add_argument("--prefix", metavar="COMMAND", help="what stands before Python in a job, "
+        "such as 'apptainer exec image.sif'")  # fmt: skip
     return parser.parse_args()
 
 
@@ -55,10 +59,20 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = -1.0
+    if not 0 < hours < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of hours")
+    return hours
+
+
 def with_resources(configuration: Configuration, given: argparse.Namespace) -> Configuration:
     """Return the configuration with the resources that the command line names."""
     names = ("partition", "account", "qos", "constraint", "time", "mem", "nodes", "gpus", "cpus",
-             "max_parallel", "runs_per_job", "requeues", "setup")  # fmt: skip
+             "max_parallel", "runs_per_job", "requeues", "setup", "prefix")  # fmt: skip
     for name in names:
         value = getattr(given, name)
         if value is not None:
@@ -74,11 +88,14 @@ def program() -> int:
     line = f"python {shlex.join(sys.argv)}"
     planned = plan(configuration, given.gin[-1].stem, line)
     grid = given.output or Path("runs", planned.name)
-    read_own(grid, planned.name)  # a wrong --output is said before anything takes time
-    findings = checking.check(planned, probed=not given.no_probe)
+    decisions = decide(grid, planned, given.retry)[1]
+    findings, cost = checking.check(planned, grid, decisions, probed=not given.no_probe)
+    if given.budget is not None:
+        cost.check(given.budget)
     if given.dry_run:
-        presenting.print_plan(grid, planned, decide(grid, planned, given.retry)[1], findings)
+        presenting.print_plan(grid, planned, decisions, findings, cost)
         return 0
+    presenting.say_cost(cost)
     options = Options(
         executor=given.executor,
         retry=given.retry,

@@ -38,7 +38,8 @@ class Job:
 class Submission:
     """What one launch handed to an executor; its jobs have no id until that answered.
 
-    `token` is part of the job's name; `lock` is a file that a local job holds while it lives.
+    `token` is part of the job's name; `lock` is a file that a local job holds while it lives;
+    `stop`, if named, is one whose appearance ends all of its jobs.
     """
 
     executor: str
@@ -47,6 +48,7 @@ class Submission:
     created: float
     jobs: list[Job]
     lock: str = ""
+    stop: str = ""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Submission:

@@ -29,6 +29,7 @@ class Resources:
         runs_per_job: How many runs share a job, and run at a time in it.
         requeues: How often a job that ran into its time limit is requeued.
         setup: Shell commands before the program.
+        prefix: What stands before Python in the job, such as 'apptainer exec --nv image.sif'.
 
     Raises:
         ValueError: a field has the wrong form.
@@ -47,6 +48,7 @@ class Resources:
     runs_per_job: PositiveInt = 1
     requeues: NonNegativeInt = 20
     setup: list[str] = field(default_factory=list)
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         if self.minutes < 1:

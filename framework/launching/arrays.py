@@ -129,4 +129,5 @@ def _pool(grid: Path, job: Job, submission: Submission, resources: Resources, ru
         created=submission.created,
         parallel=parallel,
         threads=max(1, (resources.cpus or 0) // parallel) if resources.cpus else 0,
+        stop=submission.stop,
     )

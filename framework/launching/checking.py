@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from framework.grid.plan import Plan
+from framework.launching import cost
+from framework.launching.cost import Cost
+from framework.launching.decisions import Decision
 from framework.probing import probe as probing
-from framework.probing.probe import Findings
+from framework.probing.probe import Findings, Sizes
 
 NO_PROBE = "--no-probe: nobody looked whether the arms differ in what they do"
 
 
-def check(planned: Plan, *, probed: bool) -> Findings | None:
-    """Build every arm at full size and, if asked, probe it; return what the probe found.
+def check(
+    planned: Plan, grid: Path, decisions: Sequence[Decision], *, probed: bool
+) -> tuple[Findings | None, Cost]:
+    """Build every arm at full size and, if asked, probe it; return what was found and the cost.
+
+    Where no cell is to run nothing is probed.
 
     Raises:
         UserError: an arm is refused; the message says why.
     """
-    probing.check(planned)
-    if not probed:
-        print(NO_PROBE, file=sys.stderr, flush=True)
-        return None
-    if len(planned.arms) == 1:
-        return None  # nothing to compare it with
-    findings = probing.probe(planned, _progress(len(planned.arms)))
-    print(
-        f"probed {findings.runs} arms in {findings.seconds:.0f} s "
-        f"({findings.cpu_seconds:.0f} s of CPU time): each does something of its own",
-        file=sys.stderr,
-        flush=True,
-    )
-    return findings
+    sizes: dict[str, Sizes] = probing.check(planned)
+    findings = None
+    if not any(decision.run for decision in decisions):
+        pass
+    elif not probed:
+        _say(NO_PROBE)
+    elif len(planned.arms) > 1:  # one has nothing to be compared with
+        findings = probing.probe(planned, _progress(len(planned.arms)))
+        _say(
+            f"probed {findings.runs} arms in {findings.seconds:.0f} s "
+            f"({findings.cpu_seconds:.0f} s of CPU time): each does something of its own"
+        )
+    return findings, cost.estimate(grid, decisions, sizes, findings)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _progress(total: int) -> Callable[[int], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -56,7 +57,8 @@ def submit_slurm(
     Raises:
         UserError: sbatch refuses it; its own words are in the message.
     """
-    executor = submitit.SlurmExecutor(folder, max_num_timeout=resources.requeues)
+    python = f"{resources.prefix} {shlex.quote(sys.executable)}".strip()
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=resources.requeues, python=python)
     executor.update_parameters(**_sbatch_options(name, resources))
     try:
         with _job_environment(code), executor.batch():

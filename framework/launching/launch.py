@@ -65,15 +65,13 @@ def launch(plan: Plan, grid: Path, options: Options) -> Launched:
         UserError: the folder is another grid's or cannot be written, or sbatch refuses.
     """
     executor = executors.choose(options.executor)
-    if executor == "slurm" and options.fail_fast:
-        raise UserError("--fail-fast: SLURM's jobs know nothing of each other; leave it out")
     folders.check_room(grid, decide(grid, plan, options.retry)[1])
     with folders.create(grid) as undo, claims.hold(grid / folders.LOCK, patience=None):
         _reconcile(grid)
         old, decisions = decide(grid, plan, options.retry)
         manifest = plan.manifest(options.command).continuing(old)
         todo = [d for d in decisions if d.run]
-        submission = _new_submission(executor, todo) if todo else None
+        submission = _new_submission(executor, todo, options) if todo else None
         if submission is not None:
             manifest.submissions.append(submission)
         folders.write(grid, manifest, decisions, undo)
@@ -108,12 +106,13 @@ def _reconcile(grid: Path) -> None:
         old.write(grid)
 
 
-def _new_submission(executor: str, todo: Sequence[Decision]) -> Submission:
+def _new_submission(executor: str, todo: Sequence[Decision], options: Options) -> Submission:
     token = uuid.uuid4().hex[:8]
     cells = [decision.cell.directory for decision in todo]
     jobs = arrays.plan_jobs(todo) if executor == "slurm" else [Job("", cells)]
     lock = f"{executors.JOBS}/{token}.lock" if executor == "local" else ""
-    return Submission(executor, token, socket.gethostname(), time.time(), jobs, lock)
+    stop = f"{executors.JOBS}/{token}.stop" if options.fail_fast else ""
+    return Submission(executor, token, socket.gethostname(), time.time(), jobs, lock, stop)
 
 
 def _start_local(
@@ -151,7 +150,7 @@ def local_pool(
         parallel=parallel,
         threads=max(1, count // parallel),
         gpus=gpus,
-        fail_fast=options.fail_fast,
+        stop=submission.stop,
         lock=submission.lock,
         local=True,
     )

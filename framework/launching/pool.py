@@ -38,8 +38,8 @@ class Pool:
     """Runs cells, each claimed when its turn comes: callable, and picklable as text.
 
     Runs are forked from this process, which imports torch once and computes nothing. One that
-    crashes stops no other, unless `fail_fast`. A cell that another process has claimed is waited
-    for, and run here if it is left unfinished.
+    crashes stops no other, unless `stop` is given. A cell that another process has claimed is
+    waited for, and run here if it is left unfinished.
 
     Args:
         grid: The grid's folder.
@@ -49,7 +49,8 @@ class Pool:
         parallel: How many run at a time.
         threads: How many threads each has; 0 shares out the cores that the job finds.
         gpus: Devices to share out, as CUDA names them; empty: runs see what the job sees.
-        fail_fast: Whether one failed run stops the others.
+        stop: A file below the grid's folder that a failed run leaves and that stops all jobs which
+            watch for it, or "": one failed run stops no other.
         lock: A file below the grid's folder, held for as long as the job lives, or "".
         local: Whether this is a local job: it leaves the launcher's terminal, so that Ctrl-C
             there does not reach it, and ends when told to, where a scheduler's is ended.
@@ -62,11 +63,12 @@ class Pool:
     parallel: int = 1
     threads: int = 1
     gpus: Sequence[str] = ()
-    fail_fast: bool = False
+    stop: str = ""
     lock: str = ""
     local: bool = False
     _running: list[Running] = field(default_factory=list, init=False, repr=False)
     _stopping: bool = field(default=False, init=False, repr=False)
+    _halted: bool = field(default=False, init=False, repr=False)
 
     def __call__(self) -> None:
         """Run everything; the job's function."""
@@ -89,13 +91,15 @@ class Pool:
         return DelayedSubmission(self)
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_running": [], "_stopping": False}
+        return {**self.__dict__, "_running": [], "_stopping": False, "_halted": False}
 
     def _run_all(self, waiting: list[str]) -> None:
         self.threads = self.threads or max(1, cores() // self.parallel)
         os.environ["OMP_NUM_THREADS"] = str(self.threads)
         worker.load_runner(self.runner)  # and with it torch, which forked runs then share
         while (waiting and not self._stopping) or self._running:
+            if self._is_halted():
+                waiting.clear()
             self._fill(waiting)
             if self._running:
                 connection.wait([r.process.sentinel for r in self._running], POLL_SECONDS)
@@ -105,6 +109,13 @@ class Pool:
                 self._running.remove(run)
                 if self._is_elsewhere(run):
                     waiting.append(run.directory)
+
+    def _is_halted(self) -> bool:
+        """Return whether a run failed that was to stop all others; tell those here, once."""
+        if not self._halted and self.stop and (Path(self.grid) / self.stop).exists():
+            self._halted = True
+            self._end_runs()
+        return self._halted
 
     def _fill(self, waiting: list[str]) -> None:
         """Start what is free and unfinished, as far as there is room."""
@@ -133,8 +144,8 @@ class Pool:
         code = run.process.exitcode or 0
         if code == worker.ELSEWHERE:
             return True
-        if outcome(Path(self.grid) / run.directory, code) == "failed" and self.fail_fast:
-            self._stop()
+        if outcome(Path(self.grid) / run.directory, code) == "failed" and self.stop:
+            (Path(self.grid) / self.stop).touch()
         return False
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
@@ -142,6 +153,9 @@ class Pool:
 
     def _stop(self) -> None:
         self._stopping = True
+        self._end_runs()
+
+    def _end_runs(self) -> None:
         for run in self._running:
             if run.process.is_alive():
                 run.process.terminate()

@@ -9,6 +9,7 @@ from pathlib import Path
 from framework.errors import UserError
 from framework.grid.plan import Plan
 from framework.launching import inline, outcomes, view
+from framework.launching.cost import Cost
 from framework.launching.decisions import Decision, count_states
 from framework.launching.launch import Launched, Options
 from framework.launching.states import CellStatus, read_states
@@ -21,9 +22,13 @@ MOST_FAILURES = 5
 
 
 def print_plan(
-    grid: Path, planned: Plan, decisions: Sequence[Decision], findings: Findings | None
+    grid: Path,
+    planned: Plan,
+    decisions: Sequence[Decision],
+    findings: Findings | None,
+    cost: Cost,
 ) -> None:
-    """Print the arms, what each binds and differs in first, and which cells would run."""
+    """Print the arms, what each binds and differs in first, which cells would run, the cost."""
     console = view.console()
     title = f"{planned.name}: {planned.grid.description}".rstrip(": ")
     names = ("arm", "binds", "differs first in", "seeds to run", "seeds to leave")
@@ -39,6 +44,13 @@ def print_plan(
     run = sum(decision.run for decision in decisions)
     console.print(f"* baseline. {run} of {len(decisions)} cells would run in {grid}; nothing was "
                   "submitted or written.")  # fmt: skip
+    console.print(str(cost), highlight=False, soft_wrap=True)
+
+
+def say_cost(cost: Cost) -> None:
+    """Say on standard error what the runs to start cost."""
+    if cost.runs:
+        _say(str(cost))
 
 
 def say_launched(launched: Launched) -> None:

@@ -8,17 +8,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import torch
+
 from framework.errors import UserError
 from framework.grid.plan import Cell, Plan
 from framework.probing import workers
 from framework.probing.declared import differing, kinds_of
 from framework.probing.measuring import Measured, measure
-from framework.probing.shrinking import shrink
+from framework.probing.shrinking import BATCH, shrink
 from framework.probing.verdicts import Probed, refusals
 from framework.probing.workers import Failure
+from framework.training.checkpoints import KEPT
 from framework.training.experiment import Experiment
+from framework.training.trainer import as_module, construct_model
 
 PARALLEL = 2  # processes at a time
+OPTIMIZER_COPIES = 2  # AdamW's state; others keep less
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large a run is: the bytes of the checkpoints that it keeps, and how many times the batch
+    of its probe its own batch is."""
+
+    checkpoints: int
+    batch_ratio: float
 
 
 @dataclass(frozen=True)
@@ -26,27 +40,32 @@ class Findings:
     """What a probe found in a grid with which nothing is wrong.
 
     `differs` is, for each arm, the first group in which it differs from the baseline;
-    `step_seconds` what one small update took on one core.
+    `step_seconds` what one small update took on one core; `shrunk` says whether `grid.probe` made
+    runs smaller than they are.
     """
 
     differs: Mapping[str, str]
     step_seconds: Mapping[str, float]
+    shrunk: bool
     runs: int
     seconds: float
     cpu_seconds: float
 
 
-def check(planned: Plan, done: Callable[[int], None] | None = None) -> None:
-    """Build each distinct run at full size and without memory.
+def check(planned: Plan, done: Callable[[int], None] | None = None) -> dict[str, Sizes]:
+    """Build each distinct run at full size and without memory; return the sizes by arm.
 
     Raises:
         UserError: a component refuses its settings; the message names the arm.
     """
     cells = _distinct(planned.cells)
     results = workers.each(_build, cells, PARALLEL, done)
+    sizes = {}
     for cell, result in zip(cells, results, strict=True):
         if isinstance(result, Failure):
             raise UserError(f"arm '{cell.arm}': {result.why}")
+        sizes[cell.arm] = result
+    return sizes
 
 
 def probe(planned: Plan, done: Callable[[int], None] | None = None) -> Findings:
@@ -71,6 +90,7 @@ def probe(planned: Plan, done: Callable[[int], None] | None = None) -> Findings:
     return Findings(
         differs={one.arm: _first_difference(one, baseline) for one in reversed(probed)},
         step_seconds={one.arm: one.step_seconds for one in reversed(probed) if one.fingerprint},
+        shrunk=bool(planned.grid.probe),
         runs=len(probed),
         seconds=time.monotonic() - began,
         cpu_seconds=_cpu_seconds() - cpu,
@@ -98,8 +118,16 @@ def baseline_of(planned: Plan, probed: Sequence[Probed]) -> Probed:
     return next(one for one in probed if one.arm == planned.baseline)
 
 
-def _build(cell: Cell) -> None:
-    Experiment.build(cell.resolved).check()
+def _build(cell: Cell) -> Sizes:
+    """Build a run on the meta device."""
+    experiment = Experiment.build(cell.resolved)
+    experiment.check()
+    train = experiment.train
+    with cell.resolved.refusals(), torch.device("meta"):
+        model = as_module(construct_model(train))
+        held = sum(p.numel() * p.element_size() for p in model.parameters())
+    copies = 1 + OPTIMIZER_COPIES + len(train.loss.averages()) + 1  # the last: what is sampled from
+    return Sizes(KEPT * copies * held, train.batch_size / min(train.batch_size, BATCH))
 
 
 def _distinct(cells: Sequence[Cell]) -> list[Cell]:

@@ -1,5 +1,6 @@
 """Toy grids on a real SLURM."""
 
+import json
 import os
 import signal
 import subprocess
@@ -142,3 +143,31 @@ def test_what_sbatch_refuses_is_shown_in_its_words(grid):
     with pytest.raises(UserError, match=r"sbatch refuses: sbatch: error: .*partition.*nowhere"):
         launch(toy_plan("launch.partition = 'nowhere'"), grid, on_slurm())
     assert not grid.exists()
+
+
+def test_fail_fast_stops_the_other_jobs_of_an_array(planned, grid):
+    act(grid, {"target_decay=0.9": {"fail": 3}, "target_decay=0.99": {"wait": 3}})
+    launched = launch(planned, grid, on_slurm(fail_fast=True))
+    until(lambda: not ({"queued", "running"} & set(states(grid).values())), "all jobs to end")
+    assert "failed" in states(grid).values()
+    assert not {"done", "diverged"} & set(states(grid).values())
+    assert (grid / launched.submission.stop).exists()
+
+
+def test_a_prefix_stands_before_python(grid):
+    """A container's command does."""
+    planned = toy_plan("grid.seeds = 1", "launch.prefix = 'env IN_CONTAINER=yes'")
+    launch(planned, grid, on_slurm(runner="tests.framework.launching.environments:run"))
+    until(lambda: ended(grid), "the array")
+    seen = [json.loads(path.read_text()) for path in grid.glob("*/*/environment.json")]
+    assert [environment["IN_CONTAINER"] for environment in seen] == ["yes", "yes"]
+
+
+def test_two_hundred_cells_packed_into_a_few_jobs(grid):
+    planned = toy_plan("grid.seeds = 100", "launch.runs_per_job = 50")
+    launched = launch(planned, grid, on_slurm())
+    assert len(launched.submission.jobs) == 4
+    until(lambda: ended(grid), "200 runs", seconds=240)
+    assert len(results(grid)) == 200
+    assert all(each == ["0"] for each in starts(grid).values())
+    assert launch(planned, grid, on_slurm()).started == []
