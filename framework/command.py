@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from framework.configuration import Configuration
 from framework.errors import UserError
+
+if TYPE_CHECKING:
+    from framework.configuration import Configuration
 
 USAGE_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
@@ -71,6 +73,8 @@ def configuration(arguments: argparse.Namespace) -> Configuration:
     Raises:
         UserError: it cannot be read.
     """
+    from framework.configuration import Configuration  # imports torch, which not all programs need
+
     return Configuration.load(arguments.gin, arguments.set, arguments.plugin)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class UserError(Exception):
@@ -13,10 +13,16 @@ class UserError(Exception):
     """
 
 
-def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
-    """Return "; did you mean a, b?" for the names closest to `name`, or an empty string."""
+def nearest(
+    name: str, known: Iterable[str], count: int = 3, full: Mapping[str, str] | None = None
+) -> str:
+    """Return "; did you mean a, b?" for the names closest to `name`, or an empty string.
+
+    `full` says how to write a name in full, where that is longer.
+    """
     matches = difflib.get_close_matches(name, sorted(known), n=count, cutoff=0.5)
-    return f"; did you mean {', '.join(matches)}?" if matches else ""
+    shown = [full[match] for match in matches] if full else matches
+    return f"; did you mean {', '.join(shown)}?" if shown else ""
 
 
 def a(noun: str) -> str:

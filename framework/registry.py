@@ -85,7 +85,8 @@ def _unknown(selector: str) -> str:
     module, _, name = selector.rpartition(".")
     kind = next((k for k in KINDS.values() if k.module == module), None)
     if kind is None:
-        hint = nearest(selector, _components)
+        names = {c.name: c.selector for c in _components.values()}
+        hint = nearest(selector, _components) or nearest(selector, names, full=names)
         return f"no component is called '{selector}'{hint}{failure_note()}"
     known = {c.name: c for c in components(kind.name)}
     listed = ", ".join(f"{c.name} ({c.module})" for c in known.values())
@@ -132,6 +133,10 @@ def _problem(kind: Kind, build: Callable[..., Any], added: Mapping[str, Any]) ->
 
 def missing_members(kind: Kind, thing: object) -> str | None:
     """Say which methods of the kind's protocol a class or an instance lacks, or None."""
+    if not getattr(kind.protocol, "_is_protocol", False):  # an ordinary class: to be one is enough
+        cls = thing if inspect.isclass(thing) else type(thing)
+        needed = f"{kind.protocol.__module__}.{kind.protocol.__qualname__}"
+        return None if issubclass(cls, kind.protocol) else f"is not a {needed}"
     for name, method in inspect.getmembers(kind.protocol, inspect.isfunction):
         if name.startswith("_") and name not in ("__call__", "__len__"):
             continue

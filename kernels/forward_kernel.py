@@ -14,10 +14,10 @@ from kernels.tiles import head_offset, load_tile, narrow, product, store_tile
 @triton.jit
 def _visit_keys(
     sums: tl.tuple, q: tl.tensor, tq: tl.tensor, sources: tl.tuple, offsets: tl.tuple,
-    strides: tl.tuple, start_m: tl.tensor, low: tl.tensor, high: tl.tensor,
-    Nk: tl.tensor, scale: tl.tensor, exponent_scale: tl.tensor,
+    strides: tl.tuple, b: tl.tensor, h: tl.tensor, start_m: tl.tensor,
+    low: tl.tensor, high: tl.tensor, Nk: tl.tensor, scale: tl.tensor, exponent_scale: tl.tensor,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-    CAUSAL: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr,
+    CAUSAL: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
     HAS_TQ: tl.constexpr, HAS_TK: tl.constexpr, HAS_TV: tl.constexpr,
 ) -> tl.tuple:  # fmt: skip
     """Fold keys [low, high) into the running sums. MASKED: blocks past Nk or on the diagonal.
@@ -30,16 +30,16 @@ def _visit_keys(
     k_off, v_off, tk_off, tv_off = offsets
     stride_k, stride_v, stride_tk, stride_tv = strides
     for start_n in tl.range(low, high, BLOCK_N):
-        k = load_tile(k_src, k_off, start_n, stride_k, Nk, D, BLOCK_N, BLOCK_D, MASKED)
+        k = load_tile(k_src, k_off, b, h, start_n, stride_k, Nk, D, BLOCK_N, BLOCK_D, MASKED, TMA)
         s = product(q, k.T, None, PRECISION)  # (M, N)
         if HAS_TQ:
             ts = product(tq, k.T, None, PRECISION)
         if HAS_TK:
             tk = load_tile(
-                tk_src, tk_off, start_n, stride_tk, Nk, D, BLOCK_N, BLOCK_D, MASKED
+                tk_src, tk_off, b, h, start_n, stride_tk, Nk, D, BLOCK_N, BLOCK_D, MASKED, TMA
             )
             ts = product(q, tk.T, ts if HAS_TQ else None, PRECISION)
-        v = load_tile(v_src, v_off, start_n, stride_v, Nk, D, BLOCK_N, BLOCK_D, MASKED)
+        v = load_tile(v_src, v_off, b, h, start_n, stride_v, Nk, D, BLOCK_N, BLOCK_D, MASKED, TMA)
         if MASKED:
             columns = start_n + tl.arange(0, BLOCK_N)
             keep = (columns < Nk)[None, :]
@@ -70,7 +70,7 @@ def _visit_keys(
             tacc = product(narrow(pr, v.dtype, PRECISION), v, tacc, PRECISION)
         if HAS_TV:
             tv = load_tile(
-                tv_src, tv_off, start_n, stride_tv, Nk, D, BLOCK_N, BLOCK_D, MASKED
+                tv_src, tv_off, b, h, start_n, stride_tv, Nk, D, BLOCK_N, BLOCK_D, MASKED, TMA
             )
             tacc = product(p16, tv, tacc, PRECISION)
     return acc, tacc, m, z, total, mu
@@ -90,7 +90,7 @@ def forward_kernel(
     stride_ob: tl.tensor, stride_oh: tl.tensor, stride_on: tl.tensor,
     H: tl.tensor, Nq: tl.tensor, Nk: tl.tensor, scale: tl.tensor, exponent_scale: tl.tensor,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-    CAUSAL: tl.constexpr, PRECISION: tl.constexpr,
+    CAUSAL: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
 ) -> None:  # fmt: skip
     """One program: BLOCK_M queries of one head. Grid: (B * H * ceil(Nq / BLOCK_M),).
 
@@ -110,11 +110,11 @@ def forward_kernel(
     start_m = block * BLOCK_M
 
     q_off = head_offset(b, h, stride_qb, stride_qh)
-    q = load_tile(q_src, q_off, start_m, stride_qn, Nq, D, BLOCK_M, BLOCK_D, True)
+    q = load_tile(q_src, q_off, b, h, start_m, stride_qn, Nq, D, BLOCK_M, BLOCK_D, True, TMA)
     if HAS_TQ:
         tq_off = head_offset(b, h, stride_tqb, stride_tqh)
         tq = load_tile(
-            tq_src, tq_off, start_m, stride_tqn, Nq, D, BLOCK_M, BLOCK_D, True
+            tq_src, tq_off, b, h, start_m, stride_tqn, Nq, D, BLOCK_M, BLOCK_D, True, TMA
         )
     else:
         tq = q
@@ -135,13 +135,14 @@ def forward_kernel(
         end = tl.minimum(Nk, start_m + BLOCK_M)
         unmasked = tl.minimum(unmasked, start_m // BLOCK_N * BLOCK_N)
     sums = _visit_keys(
-        sums, q, tq, sources, offsets, strides, start_m, 0, unmasked, Nk, scale, exponent_scale,
-        D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, False, PRECISION, HAS_TQ, HAS_TK, HAS_TV,
+        sums, q, tq, sources, offsets, strides, b, h, start_m, 0, unmasked, Nk,
+        scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, False, PRECISION, TMA,
+        HAS_TQ, HAS_TK, HAS_TV,
     )  # fmt: skip
     if unmasked < end:
         sums = _visit_keys(
-            sums, q, tq, sources, offsets, strides, start_m, unmasked, end, Nk,
-            scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, True, PRECISION,
+            sums, q, tq, sources, offsets, strides, b, h, start_m, unmasked, end, Nk,
+            scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, True, PRECISION, TMA,
             HAS_TQ, HAS_TK, HAS_TV,
         )  # fmt: skip
 

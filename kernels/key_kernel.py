@@ -16,10 +16,10 @@ from kernels.tiles import head_offset, load_statistic, load_tile, narrow, produc
 @triton.jit
 def _visit_queries(
     sums: tl.tuple, tiles: tl.tuple, sources: tl.tuple, offsets: tl.tuple, strides: tl.tuple,
-    statistics: tl.tuple, start_n: tl.tensor,
+    statistics: tl.tuple, b: tl.tensor, h: tl.tensor, start_n: tl.tensor,
     low: tl.tensor, high: tl.tensor, Nq: tl.tensor, scale: tl.tensor, exponent_scale: tl.tensor,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-    DIAGONAL: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr,
+    DIAGONAL: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
     WITH_K: tl.constexpr, WITH_V: tl.constexpr, HAS_TK: tl.constexpr, HAS_TV: tl.constexpr,
 ) -> tl.tuple:  # fmt: skip
     """Add the queries [low, high). MASKED: blocks past Nq. DIAGONAL: the causal mask cuts them."""
@@ -31,22 +31,22 @@ def _visit_queries(
     lse_src, mu_src, d1_src, d2_src = statistics
     HAS_TS: tl.constexpr = HAS_TK or tq_src is not None
     for start_m in tl.range(low, high, BLOCK_M):
-        q = load_tile(q_src, q_off, start_m, stride_q, Nq, D, BLOCK_M, BLOCK_D, MASKED)
+        q = load_tile(q_src, q_off, b, h, start_m, stride_q, Nq, D, BLOCK_M, BLOCK_D, MASKED, TMA)
         st = product(k, q.T, None, PRECISION)  # (N, M)
         if HAS_TK:
             tst = product(tk, q.T, None, PRECISION)
         if tq_src is not None:
             tq = load_tile(
-                tq_src, tq_off, start_m, stride_tq, Nq, D, BLOCK_M, BLOCK_D, MASKED
+                tq_src, tq_off, b, h, start_m, stride_tq, Nq, D, BLOCK_M, BLOCK_D, MASKED, TMA
             )
             tst = product(k, tq.T, tst if HAS_TK else None, PRECISION)
         if do_src is not None:
             do = load_tile(
-                do_src, do_off, start_m, stride_do, Nq, D, BLOCK_M, BLOCK_D, MASKED
+                do_src, do_off, b, h, start_m, stride_do, Nq, D, BLOCK_M, BLOCK_D, MASKED, TMA
             )
         if dto_src is not None:
             dto = load_tile(
-                dto_src, dto_off, start_m, stride_dto, Nq, D, BLOCK_M, BLOCK_D, MASKED
+                dto_src, dto_off, b, h, start_m, stride_dto, Nq, D, BLOCK_M, BLOCK_D, MASKED, TMA
             )
         # An infinite log-sum-exp makes P = 0 in rows past Nq.
         lse = load_statistic(lse_src, start_m, Nq, float("inf"), BLOCK_M, MASKED)
@@ -110,7 +110,7 @@ def key_kernel(
     stride_dvb: tl.tensor, stride_dvh: tl.tensor, stride_dvn: tl.tensor,
     H: tl.tensor, Nq: tl.tensor, Nk: tl.tensor, scale: tl.tensor, exponent_scale: tl.tensor,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-    CAUSAL: tl.constexpr, PRECISION: tl.constexpr,
+    CAUSAL: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
     WITH_K: tl.constexpr, WITH_V: tl.constexpr,
 ) -> None:  # fmt: skip
     """One program: BLOCK_N keys of one head. Grid: (B * H * ceil(Nk / BLOCK_N),)."""
@@ -125,22 +125,22 @@ def key_kernel(
     second = tl.num_programs(0).to(tl.int64) // blocks * Nq  # of two statistics or sums
 
     k_off = head_offset(b, h, stride_kb, stride_kh)
-    k = load_tile(k_src, k_off, start_n, stride_kn, Nk, D, BLOCK_N, BLOCK_D, True)
+    k = load_tile(k_src, k_off, b, h, start_n, stride_kn, Nk, D, BLOCK_N, BLOCK_D, True, TMA)
     tk = k  # placeholders where there is none
     if tk_src is not None:
         tk_off = head_offset(b, h, stride_tkb, stride_tkh)
         tk = load_tile(
-            tk_src, tk_off, start_n, stride_tkn, Nk, D, BLOCK_N, BLOCK_D, True
+            tk_src, tk_off, b, h, start_n, stride_tkn, Nk, D, BLOCK_N, BLOCK_D, True, TMA
         )
     v = k
     tv = k
     if WITH_K:
         v_off = head_offset(b, h, stride_vb, stride_vh)
-        v = load_tile(v_src, v_off, start_n, stride_vn, Nk, D, BLOCK_N, BLOCK_D, True)
+        v = load_tile(v_src, v_off, b, h, start_n, stride_vn, Nk, D, BLOCK_N, BLOCK_D, True, TMA)
         if tv_src is not None:
             tv_off = head_offset(b, h, stride_tvb, stride_tvh)
             tv = load_tile(
-                tv_src, tv_off, start_n, stride_tvn, Nk, D, BLOCK_N, BLOCK_D, True
+                tv_src, tv_off, b, h, start_n, stride_tvn, Nk, D, BLOCK_N, BLOCK_D, True, TMA
             )
     offsets = (
         head_offset(b, h, stride_qb, stride_qh), head_offset(b, h, stride_tqb, stride_tqh),
@@ -162,20 +162,20 @@ def key_kernel(
         low = tl.minimum(start_n // BLOCK_M * BLOCK_M, unmasked)
         full = tl.minimum(tl.cdiv(start_n + BLOCK_N, BLOCK_M) * BLOCK_M, unmasked)
         sums = _visit_queries(
-            sums, tiles, sources, offsets, strides, statistics, start_n, low, full, Nq,
-            scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, True, False, PRECISION,
+            sums, tiles, sources, offsets, strides, statistics, b, h, start_n, low, full, Nq,
+            scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, True, False, PRECISION, TMA,
             WITH_K, WITH_V, HAS_TK, HAS_TV,
         )  # fmt: skip
         low = full
     sums = _visit_queries(
-        sums, tiles, sources, offsets, strides, statistics, start_n, low, unmasked, Nq,
-        scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, False, False, PRECISION,
+        sums, tiles, sources, offsets, strides, statistics, b, h, start_n, low, unmasked, Nq,
+        scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, False, False, PRECISION, TMA,
         WITH_K, WITH_V, HAS_TK, HAS_TV,
     )  # fmt: skip
     if unmasked < Nq:
         sums = _visit_queries(
-            sums, tiles, sources, offsets, strides, statistics, start_n, unmasked, Nq, Nq,
-            scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, True, PRECISION,
+            sums, tiles, sources, offsets, strides, statistics, b, h, start_n, unmasked, Nq, Nq,
+            scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, True, PRECISION, TMA,
             WITH_K, WITH_V, HAS_TK, HAS_TV,
         )  # fmt: skip
 

@@ -9,6 +9,7 @@ import triton
 from torch import Tensor
 
 from kernels import tuning
+from kernels.descriptors import describable, describe
 from kernels.forward_kernel import forward_kernel
 from kernels.key_kernel import key_kernel
 from kernels.launcher import launch
@@ -97,7 +98,11 @@ def inputs_of(
 
 def settings_for(kernel: str, inputs: Inputs, options: Options) -> tuning.Settings:
     """The settings of tuning.choose for these tensors."""
-    return tuning.choose(case_of(kernel, inputs, options))
+    q = inputs.q
+    _, _, Nq, D = q.shape
+    tangents = tuple([x is not None for x in inputs[3:]])
+    key = (kernel, q.device.index, q.dtype, Nq, inputs.k.shape[2], D, options.causal, tangents)
+    return tuning.chosen(key, lambda: case_of(kernel, inputs, options))
 
 
 def case_of(kernel: str, inputs: Inputs, options: Options) -> tuning.Case:
@@ -110,7 +115,7 @@ def case_of(kernel: str, inputs: Inputs, options: Options) -> tuning.Case:
         padded(q.shape[3]),
         tuning.length_class(max(q.shape[2], inputs.k.shape[2])),
         options.causal,
-        3 - inputs[3:].count(None),
+        sum(x is not None for x in inputs[3:]),
     )
 
 
@@ -120,30 +125,42 @@ def padded(D: int) -> int:
 
 
 def _launch(
-    kernel: Any, rows: int, tensors: tuple[Tensor | None, ...], strided: tuple[Tensor | None, ...],
-    inputs: Inputs, options: Options, settings: tuning.Settings, **flags: bool,
+    kernel: Any, blocks: int, read: tuple[Tensor | None, ...], other: tuple[Tensor | None, ...],
+    strided: tuple[Tensor | None, ...], inputs: Inputs, options: Options,
+    settings: tuning.Settings, **flags: bool,
 ) -> None:  # fmt: skip
-    """One program for each block of `rows` blocks, heads and batch entries."""
+    """`blocks` programs for each head and batch entry; the tensors `read` may go through TMA."""
     q = inputs.q
     B, H, Nq, D = q.shape
     strides: list[int] = []
     for x in strided:
         strides += (0, 0, 0) if x is None else x.stride()[:3]
-    constants: dict[str, object] = {
-        "D": D,
-        "BLOCK_M": settings.block_m,
-        "BLOCK_N": settings.block_n,
-        "BLOCK_D": padded(D),
-        "CAUSAL": options.causal,
-        "PRECISION": "wide" if INTERPRETED else "tf32" if options.tf32 else "ieee",
-        **flags,
-        "num_warps": settings.warps,
-        "num_stages": settings.stages,
-    }
+    tma = bool(settings.tma) and all(x is None or describable(x) for x in read)
     numbers = (*strides, H, Nq, inputs.k.shape[2], options.scale, options.scale * LOG2_E)
-    given = tuple(x is not None for x in tensors)
-    key = (kernel, q.device, q.dtype, given, settings, options, D, *flags.values())
-    launch(kernel, B * H * rows, tensors, numbers, constants, key)
+    given = tuple([x is not None for x in (*read, *other)])
+    key = (kernel, q.device.index, q.dtype, given, settings, tma, options, D, *flags.values())
+    sources: tuple[Any, ...] = read
+    if tma:
+        sizes = [settings.block_n if i in (1, 2, 4, 5) else settings.block_m for i in range(8)]
+        sources = tuple(
+            None if x is None else describe(x, rows, padded(D)) for x, rows in zip(read, sizes)
+        )
+
+    def constants() -> dict[str, object]:
+        return {
+            "D": D,
+            "BLOCK_M": settings.block_m,
+            "BLOCK_N": settings.block_n,
+            "BLOCK_D": padded(D),
+            "CAUSAL": options.causal,
+            "PRECISION": "wide" if INTERPRETED else "tf32" if options.tf32 else "ieee",
+            "TMA": tma,
+            **flags,
+            "num_warps": settings.warps,
+            "num_stages": settings.stages,
+        }
+
+    launch(kernel, B * H * blocks, sources, other, numbers, constants, key)
 
 
 def run_forward(
@@ -155,7 +172,7 @@ def run_forward(
     statistics, sharp = empty_statistics(q)
     rows = -(-q.shape[2] // settings.block_m)
     _launch(
-        forward_kernel, rows, (*inputs, o, to, statistics, sharp), (*inputs, o),
+        forward_kernel, rows, inputs, (o, to, statistics, sharp), (*inputs, o),
         inputs, options, settings,
     )  # fmt: skip
     return o, to, statistics, sharp
@@ -172,8 +189,8 @@ def run_query_pass(
     rows = -(-q.shape[2] // settings.block_m)
     o, to, statistics, sharp, do, dto = outputs
     _launch(
-        query_kernel, rows, (*inputs, o, to, do, dto, statistics, sharp, sums, dq, dtq),
-        (*inputs, o, do, dto, dq), inputs, options, settings,
+        query_kernel, rows, (*inputs, do, dto), (o, to, statistics, sharp, sums, dq, dtq),
+        (*inputs, do, dto, o, dq), inputs, options, settings,
     )  # fmt: skip
     return dq, dtq, sums
 
@@ -202,7 +219,7 @@ def run_key_pass(
     do, dto = outputs.do, outputs.dto
     rows = -(-inputs.k.shape[2] // settings.block_n)
     _launch(
-        key_kernel, rows, (*inputs, do, dto, outputs.statistics, sums, *grads),
+        key_kernel, rows, (*inputs, do, dto), (outputs.statistics, sums, *grads),
         (*inputs, do, dto, grads.dk, grads.dv), inputs, options, settings,
         WITH_K=kernel != "key_v", WITH_V=kernel != "key_k",
     )  # fmt: skip

@@ -19,10 +19,10 @@ from kernels.tiles import head_offset, load_tile, narrow, product, store_tile
 @triton.jit
 def _visit_keys(
     sums: tl.tuple, tiles: tl.tuple, statistics: tl.tuple, sources: tl.tuple, offsets: tl.tuple,
-    strides: tl.tuple, start_m: tl.tensor,
+    strides: tl.tuple, b: tl.tensor, h: tl.tensor, start_m: tl.tensor,
     low: tl.tensor, high: tl.tensor, Nk: tl.tensor, scale: tl.tensor, exponent_scale: tl.tensor,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-    CAUSAL: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr,
+    CAUSAL: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
     HAS_TQ: tl.constexpr, HAS_DO: tl.constexpr, HAS_DTO: tl.constexpr,
 ) -> tl.tuple:  # fmt: skip
     """Add the keys [low, high) to dq and dq'. MASKED: blocks past Nk or on the diagonal."""
@@ -33,14 +33,14 @@ def _visit_keys(
     k_off, v_off, tk_off, tv_off = offsets
     stride_k, stride_v, stride_tk, stride_tv = strides
     for start_n in tl.range(low, high, BLOCK_N):
-        k = load_tile(k_src, k_off, start_n, stride_k, Nk, D, BLOCK_N, BLOCK_D, MASKED)
-        v = load_tile(v_src, v_off, start_n, stride_v, Nk, D, BLOCK_N, BLOCK_D, MASKED)
+        k = load_tile(k_src, k_off, b, h, start_n, stride_k, Nk, D, BLOCK_N, BLOCK_D, MASKED, TMA)
+        v = load_tile(v_src, v_off, b, h, start_n, stride_v, Nk, D, BLOCK_N, BLOCK_D, MASKED, TMA)
         s = product(q, k.T, None, PRECISION)  # (M, N)
         if HAS_TQ:
             ts = product(tq, k.T, None, PRECISION)
         if tk_src is not None:
             tk = load_tile(
-                tk_src, tk_off, start_n, stride_tk, Nk, D, BLOCK_N, BLOCK_D, MASKED
+                tk_src, tk_off, b, h, start_n, stride_tk, Nk, D, BLOCK_N, BLOCK_D, MASKED, TMA
             )
             ts = product(q, tk.T, ts if HAS_TQ else None, PRECISION)
         if MASKED:
@@ -63,7 +63,7 @@ def _visit_keys(
                 ds = product(do, v.T, ds, PRECISION)
             if tv_src is not None:
                 tv = load_tile(
-                    tv_src, tv_off, start_n, stride_tv, Nk, D, BLOCK_N, BLOCK_D, MASKED
+                    tv_src, tv_off, b, h, start_n, stride_tv, Nk, D, BLOCK_N, BLOCK_D, MASKED, TMA
                 )
                 ds = product(dto, tv.T, ds, PRECISION)
         else:
@@ -82,10 +82,10 @@ def _visit_keys(
 @triton.jit
 def _sum_rows(
     tiles: tl.tuple, lse: tl.tensor, mu: tl.tensor, sources: tl.tuple, offsets: tl.tuple,
-    strides: tl.tuple, start_m: tl.tensor, end: tl.tensor,
+    strides: tl.tuple, b: tl.tensor, h: tl.tensor, start_m: tl.tensor, end: tl.tensor,
     Nk: tl.tensor, scale: tl.tensor, exponent_scale: tl.tensor,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-    CAUSAL: tl.constexpr, PRECISION: tl.constexpr,
+    CAUSAL: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
     HAS_TQ: tl.constexpr, HAS_DO: tl.constexpr, HAS_DTO: tl.constexpr,
 ) -> tl.tuple:  # fmt: skip
     """D1 and D2 from the keys [0, end) instead of from the rounded O and O'."""
@@ -102,8 +102,8 @@ def _sum_rows(
         keep = (columns < Nk)[None, :]
         if CAUSAL:
             keep = keep & (rows[:, None] >= columns[None, :])
-        k = load_tile(k_src, k_off, start_n, stride_k, Nk, D, BLOCK_N, BLOCK_D, True)
-        v = load_tile(v_src, v_off, start_n, stride_v, Nk, D, BLOCK_N, BLOCK_D, True)
+        k = load_tile(k_src, k_off, b, h, start_n, stride_k, Nk, D, BLOCK_N, BLOCK_D, True, TMA)
+        v = load_tile(v_src, v_off, b, h, start_n, stride_v, Nk, D, BLOCK_N, BLOCK_D, True, TMA)
         s = product(q, k.T, None, PRECISION)
         p = tl.exp2(tl.where(keep, s, float("-inf")) * exponent_scale - lse[:, None])
         total += tl.sum(p, 1)
@@ -115,11 +115,15 @@ def _sum_rows(
             if HAS_TQ:
                 r += product(tq, k.T, None, PRECISION) * scale
             if tk_src is not None:
-                tk = load_tile(tk_src, tk_off, start_n, stride_tk, Nk, D, BLOCK_N, BLOCK_D, True)
+                tk = load_tile(
+                    tk_src, tk_off, b, h, start_n, stride_tk, Nk, D, BLOCK_N, BLOCK_D, True, TMA
+                )
                 r += product(q, tk.T, None, PRECISION) * scale
             ds += g * r
             if tv_src is not None:
-                tv = load_tile(tv_src, tv_off, start_n, stride_tv, Nk, D, BLOCK_N, BLOCK_D, True)
+                tv = load_tile(
+                    tv_src, tv_off, b, h, start_n, stride_tv, Nk, D, BLOCK_N, BLOCK_D, True, TMA
+                )
                 ds = product(dto, tv.T, ds, PRECISION)
         if HAS_DO:
             ds = product(do, v.T, ds, PRECISION)
@@ -132,7 +136,7 @@ def _sum_rows(
 def query_kernel(
     q_src: tl.tensor, k_src: tl.tensor, v_src: tl.tensor,
     tq_src: tl.tensor, tk_src: tl.tensor, tv_src: tl.tensor,
-    o_src: tl.tensor, to_src: tl.tensor, do_src: tl.tensor, dto_src: tl.tensor,
+    do_src: tl.tensor, dto_src: tl.tensor, o_src: tl.tensor, to_src: tl.tensor,
     statistics_src: tl.tensor, sharp_src: tl.tensor, sums_dst: tl.tensor,
     dq_dst: tl.tensor, dtq_dst: tl.tensor,
     stride_qb: tl.tensor, stride_qh: tl.tensor, stride_qn: tl.tensor,
@@ -141,13 +145,13 @@ def query_kernel(
     stride_tqb: tl.tensor, stride_tqh: tl.tensor, stride_tqn: tl.tensor,
     stride_tkb: tl.tensor, stride_tkh: tl.tensor, stride_tkn: tl.tensor,
     stride_tvb: tl.tensor, stride_tvh: tl.tensor, stride_tvn: tl.tensor,
-    stride_ob: tl.tensor, stride_oh: tl.tensor, stride_on: tl.tensor,
     stride_dob: tl.tensor, stride_doh: tl.tensor, stride_don: tl.tensor,
     stride_dtob: tl.tensor, stride_dtoh: tl.tensor, stride_dton: tl.tensor,
+    stride_ob: tl.tensor, stride_oh: tl.tensor, stride_on: tl.tensor,
     stride_dqb: tl.tensor, stride_dqh: tl.tensor, stride_dqn: tl.tensor,
     H: tl.tensor, Nq: tl.tensor, Nk: tl.tensor, scale: tl.tensor, exponent_scale: tl.tensor,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-    CAUSAL: tl.constexpr, PRECISION: tl.constexpr,
+    CAUSAL: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
 ) -> None:  # fmt: skip
     """One program: BLOCK_M queries of one head. Grid: (B * H * ceil(Nq / BLOCK_M),)."""
     HAS_TQ: tl.constexpr = tq_src is not None
@@ -166,7 +170,7 @@ def query_kernel(
     second = tl.num_programs(0).to(tl.int64) // blocks * Nq  # of two statistics or sums
 
     o_off = head_offset(b, h, stride_ob, stride_oh)
-    o = load_tile(o_src, o_off, start_m, stride_on, Nq, D, BLOCK_M, BLOCK_D, True)
+    o = load_tile(o_src, o_off, b, h, start_m, stride_on, Nq, D, BLOCK_M, BLOCK_D, True, False)
     d1 = tl.zeros((BLOCK_M,), tl.float32)
     d2 = tl.zeros((BLOCK_M,), tl.float32)
     do = o  # placeholders where there is none
@@ -174,17 +178,17 @@ def query_kernel(
     if do_src is not None:
         do_off = head_offset(b, h, stride_dob, stride_doh)
         do = load_tile(
-            do_src, do_off, start_m, stride_don, Nq, D, BLOCK_M, BLOCK_D, True
+            do_src, do_off, b, h, start_m, stride_don, Nq, D, BLOCK_M, BLOCK_D, True, TMA
         )
         d2 += tl.sum(do.to(tl.float32) * o.to(tl.float32), 1)
     if dto_src is not None:
         dto_off = head_offset(b, h, stride_dtob, stride_dtoh)
         dto = load_tile(
-            dto_src, dto_off, start_m, stride_dton, Nq, D, BLOCK_M, BLOCK_D, True
+            dto_src, dto_off, b, h, start_m, stride_dton, Nq, D, BLOCK_M, BLOCK_D, True, TMA
         )
         d1 += tl.sum(dto.to(tl.float32) * o.to(tl.float32), 1)
         to = load_tile(
-            to_src, o_off, start_m, stride_on, Nq, D, BLOCK_M, BLOCK_D, True
+            to_src, o_off, b, h, start_m, stride_on, Nq, D, BLOCK_M, BLOCK_D, True, False
         )
         d2 += tl.sum(dto.to(tl.float32) * to.to(tl.float32), 1)
     # An infinite log-sum-exp makes P = 0 in rows past Nq.
@@ -192,12 +196,12 @@ def query_kernel(
     mu = tl.load(statistics_src + second + row_off + rows, mask=rows < Nq, other=0.0)
 
     q_off = head_offset(b, h, stride_qb, stride_qh)
-    q = load_tile(q_src, q_off, start_m, stride_qn, Nq, D, BLOCK_M, BLOCK_D, True)
+    q = load_tile(q_src, q_off, b, h, start_m, stride_qn, Nq, D, BLOCK_M, BLOCK_D, True, TMA)
     tq = q
     if tq_src is not None:
         tq_off = head_offset(b, h, stride_tqb, stride_tqh)
         tq = load_tile(
-            tq_src, tq_off, start_m, stride_tqn, Nq, D, BLOCK_M, BLOCK_D, True
+            tq_src, tq_off, b, h, start_m, stride_tqn, Nq, D, BLOCK_M, BLOCK_D, True, TMA
         )
     offsets = (
         head_offset(b, h, stride_kb, stride_kh), head_offset(b, h, stride_vb, stride_vh),
@@ -216,8 +220,8 @@ def query_kernel(
         sharp = tl.load(sharp_src + row_off + rows, mask=rows < Nq, other=0)
         if tl.max(sharp.to(tl.int32)) > 0:
             d1, d2 = _sum_rows(
-                tiles, lse, mu, sources, offsets, strides, start_m, end, Nk,
-                scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, PRECISION,
+                tiles, lse, mu, sources, offsets, strides, b, h, start_m, end, Nk,
+                scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, PRECISION, TMA,
                 HAS_TQ, HAS_DO, HAS_DTO,
             )  # fmt: skip
     tl.store(sums_dst + row_off + rows, d1, mask=rows < Nq)
@@ -226,14 +230,14 @@ def query_kernel(
     sums = (tl.zeros((BLOCK_M, BLOCK_D), tl.float32), tl.zeros((BLOCK_M, BLOCK_D), tl.float32))
 
     sums = _visit_keys(
-        sums, tiles, statistics, sources, offsets, strides, start_m, 0, unmasked, Nk,
-        scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, False, PRECISION,
+        sums, tiles, statistics, sources, offsets, strides, b, h, start_m, 0, unmasked, Nk,
+        scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, False, PRECISION, TMA,
         HAS_TQ, HAS_DO, HAS_DTO,
     )  # fmt: skip
     if unmasked < end:
         sums = _visit_keys(
-            sums, tiles, statistics, sources, offsets, strides, start_m, unmasked, end, Nk,
-            scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, True, PRECISION,
+            sums, tiles, statistics, sources, offsets, strides, b, h, start_m, unmasked, end, Nk,
+            scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, True, PRECISION, TMA,
             HAS_TQ, HAS_DO, HAS_DTO,
         )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Tiles (rows of one batch entry and head): loads, stores and products, for all kernels.
 
-A tensor (B, H, N, D) arrives as a pointer with three strides; the last one is 1.
+A tensor (B, H, N, D) arrives as a pointer with three strides (the last one is 1), or as a tensor
+descriptor for Hopper's copy engine (TMA), which spares the registers that addresses take.
 """
 
 import triton
@@ -15,31 +16,31 @@ def head_offset(b: tl.tensor, h: tl.tensor, stride_b: tl.tensor, stride_h: tl.te
 
 @triton.jit
 def load_tile(
-    source: tl.tensor,
-    offset: tl.tensor,
-    row: tl.tensor,
-    stride: tl.tensor,
-    n: tl.tensor,
-    D: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    MASKED: tl.constexpr,
+    source: tl.tensor, offset: tl.tensor, b: tl.tensor, h: tl.tensor, row: tl.tensor,
+    stride: tl.tensor, n: tl.tensor, D: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    MASKED: tl.constexpr, TMA: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Rows [row, row + ROWS) as (ROWS, COLUMNS): zeros from column D, and if MASKED from row n.
 
-) -> tl.tensor:
-    """Rows [row, row + ROWS) as (ROWS, COLUMNS): zeros from column D, and if MASKED from row n."""
-    rows = tl.arange(0, ROWS)
-    columns = tl.arange(0, COLUMNS)
-    start = source + offset + tl.cast(row, tl.int64) * stride
-    pointers = start + rows[:, None] * stride + columns[None, :]
-    if MASKED and D < COLUMNS:
-        inside = (rows[:, None] < n - row) & (columns[None, :] < D)
-        tile = tl.load(pointers, mask=inside, other=0.0)
-    elif MASKED:
-        tile = tl.load(pointers, mask=rows[:, None] < n - row, other=0.0)
-    elif D < COLUMNS:
-        tile = tl.load(pointers, mask=columns[None, :] < D, other=0.0)
+    The source is a pointer (offset: the head's first element) or, if TMA, a descriptor of the
+    four-dimensional tensor: the copy engine then computes addresses and zeros by itself.
+    """
+    if TMA:
+        tile = tl.reshape(source.load([b, h, row, 0]), (ROWS, COLUMNS))
     else:
-        tile = tl.load(pointers)
+        rows = tl.arange(0, ROWS)
+        columns = tl.arange(0, COLUMNS)
+        start = source + offset + tl.cast(row, tl.int64) * stride
+        pointers = start + rows[:, None] * stride + columns[None, :]
+        if MASKED and D < COLUMNS:
+            inside = (rows[:, None] < n - row) & (columns[None, :] < D)
+            tile = tl.load(pointers, mask=inside, other=0.0)
+        elif MASKED:
+            tile = tl.load(pointers, mask=rows[:, None] < n - row, other=0.0)
+        elif D < COLUMNS:
+            tile = tl.load(pointers, mask=columns[None, :] < D, other=0.0)
+        else:
+            tile = tl.load(pointers)
     return tile
 
 

@@ -1,5 +1,8 @@
 """What is learned from: registry `datasets`."""
 
+from components.datasets.checkerboard import Checkerboard
 from components.datasets.digits import Digits
+from components.datasets.gaussian_mixture import GaussianMixture
+from components.datasets.spirals import Spirals
 
-__all__ = ["Digits"]
+__all__ = ["Checkerboard", "Digits", "GaussianMixture", "Spirals"]

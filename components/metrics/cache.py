@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from components.checks import require
 from components.metrics.classifier import Classifier, Recipe, train
 from framework.protocols import Dataset
 
@@ -36,7 +37,16 @@ def classifier_of(dataset: Dataset, cache: str | None = None) -> Classifier:
     Args:
         dataset: small images, held in memory.
         cache: folder to keep it in; the platform's cache folder without one.
+
+    Raises:
+        UserError: the examples are not images.
     """
+    require(
+        len(dataset.shape) == 3,
+        f"this metric judges images, and {dataset.name} has examples of shape "
+        f"{tuple(dataset.shape)}: for points there are metrics.wasserstein and "
+        "metrics.sliced_wasserstein",
+    )
     recipe = Recipe()
     folder = Path(cache).expanduser() if cache else default_cache()
     path = folder / f"classifier-{dataset.name}-{recipe.key(dataset)}.pt"

@@ -8,6 +8,7 @@ from components.metrics.cache import classifier_of
 from components.metrics.classifier import in_batches
 from framework import register
 from framework.protocols import Dataset, Score
+from framework.settings import LocalPath
 
 
 @register.metric("class_agreement")
@@ -19,7 +20,7 @@ class ClassAgreement:
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
 
-    def __init__(self, dataset: Dataset, cache: str | None = None) -> None:
+    def __init__(self, dataset: Dataset, cache: LocalPath | None = None) -> None:
         self._classifier = classifier_of(dataset, cache)
         self._name = f"agreement@{dataset.name}-{self._classifier.weights_hash()}"
 

@@ -9,6 +9,7 @@ from components.metrics.classifier import in_batches, training_images
 from components.metrics.statistics import Gaussian, frechet_distance
 from framework import register
 from framework.protocols import Dataset, Score
+from framework.settings import LocalPath
 
 
 @register.metric("frechet_distance")
@@ -23,7 +24,7 @@ class FrechetDistance:
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
 
-    def __init__(self, dataset: Dataset, cache: str | None = None) -> None:
+    def __init__(self, dataset: Dataset, cache: LocalPath | None = None) -> None:
         self._classifier = classifier_of(dataset, cache)
         self._name = f"fd@{dataset.name}-{self._classifier.weights_hash()}"
         self._reference = self._statistics(training_images(dataset))

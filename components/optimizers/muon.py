@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, overload
 
 import torch
 from torch import nn
@@ -12,26 +13,29 @@ from framework import register
 from framework.settings import NonNegative, Positive
 
 
-class Together:
-    """Two optimizers as one, each with its own parameters."""
+class Together(torch.optim.Optimizer):
+    """Optimizers as one: each has its own parameters and, here, the group that sets its rate."""
 
     def __init__(self, *parts: torch.optim.Optimizer) -> None:
+        groups = [group for part in parts for group in part.param_groups]
+        super().__init__([{"params": group["params"], "lr": group["lr"]} for group in groups], {})
         self.parts = parts
 
-    @property
-    def param_groups(self) -> list[dict]:
-        """Return the groups of all parts; what is set in them takes effect."""
-        return [group for part in self.parts for group in part.param_groups]
+    @overload
+    def step(self, closure: None = None) -> None: ...
 
-    def step(self) -> None:
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Update the parameters from their gradients."""
+        loss = None if closure is None else closure()
+        inner = (group for part in self.parts for group in part.param_groups)
+        for mine, theirs in zip(self.param_groups, inner, strict=True):
+            theirs["lr"] = mine["lr"]
         for part in self.parts:
             part.step()
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients."""
-        for part in self.parts:
-            part.zero_grad(set_to_none)
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the parts."""
@@ -41,6 +45,9 @@ class Together:
         """Restore what `state_dict` returned."""
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
+        inner = (group for part in self.parts for group in part.param_groups)
+        for mine, theirs in zip(self.param_groups, inner, strict=True):
+            mine["lr"] = theirs["lr"]
 
 
 @register.optimizer("muon")
@@ -52,7 +59,7 @@ def muon(
     eps: Positive = 1e-8,
     weight_decay: NonNegative = 0.0,
     by_adamw: tuple[str, ...] = ("patch_embedding", "classes", "output"),
-) -> Together:
+) -> torch.optim.Optimizer:
     """Muon (Jordan et al., 2024) for the matrices inside the network, AdamW for the rest.
 
     Muon's updates are scaled to the size of AdamW's (Liu et al., "Muon is Scalable for LLM

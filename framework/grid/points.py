@@ -64,7 +64,7 @@ def points(configuration: Configuration, grid: Grid) -> Points:
     baseline = canon.point(grid.baseline, "grid.baseline")
     columns = _columns(canon, grid)
     product = [dict(_merged(combination)) for combination in itertools.product(*columns)]
-    varied = _varied(columns)
+    varied = _varied(columns) or tuple(name for column in columns for name in column[0])
     kept = _without_excluded(canon, grid, product, list(_merged([c[0] for c in columns])))
     if not kept:
         raise UserError("grid.exclude leaves out every arm: remove some of it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -27,7 +28,11 @@ def hold(path: Path, patience: float | None = PATIENCE_SECONDS) -> Iterator[bool
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     _descriptors.add(descriptor)
     try:
-        yield _acquire(descriptor, patience)
+        mine = _acquire(descriptor, patience)
+        if mine:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+        yield mine
     finally:
         if descriptor in _descriptors:
             _descriptors.remove(descriptor)
@@ -44,6 +49,14 @@ def leave_to_parent() -> None:
 def claim(run: Path) -> AbstractContextManager[bool]:
     """Claim a run's folder: `with claim(run) as mine`."""
     return hold(run / LOCK)
+
+
+def holder(path: Path) -> tuple[int, str] | None:
+    """Return process and host of who holds a lock file, or None if nobody does."""
+    if not is_held(path):
+        return None
+    process, _, host = path.read_text().partition(" ")
+    return (int(process), host.strip()) if process.isdecimal() else None
 
 
 def is_held(path: Path) -> bool:

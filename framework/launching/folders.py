@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import time
@@ -30,8 +31,8 @@ def check_room(grid: Path, decisions: Sequence[Decision]) -> None:
     while not place.exists():
         place = place.parent
     needed = SPARE_BYTES + sum(len(d.cell.resolved.text()) for d in decisions if d.run)
-    free = shutil.disk_usage(place).free
-    if free < needed:
+    total, _, free = shutil.disk_usage(place)
+    if total and free < needed:
         raise UserError(
             f"{grid}: {free / 2**20:.1f} MiB are free and a launch needs {needed / 2**20:.1f}: "
             "make room, or choose another --output"
@@ -75,8 +76,9 @@ def write(grid: Path, manifest: Manifest, decisions: Sequence[Decision], undo: E
 
 def refusal(grid: Path, error: OSError) -> UserError:
     """Return the answer to a folder that cannot be written."""
-    place = error.filename or grid
-    return UserError(f"{place}: {error.strerror}: make room or choose another --output")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    what = "make room, or choose another --output" if full else "choose another --output"
+    return UserError(f"{error.filename or grid}: {error.strerror}: {what}")
 
 
 def _write_run(grid: Path, decision: Decision, undo: ExitStack) -> None:
@@ -110,7 +112,11 @@ def _make(folder: Path, undo: ExitStack) -> None:
     if folder.is_dir():
         return
     _make(folder.parent, undo)
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
     undo.callback(_remove, folder)
 
 

@@ -19,7 +19,7 @@ from framework.launching import arrays, claims, executors, folders
 from framework.launching.decisions import Decision, decide
 from framework.launching.pool import Pool, cores
 
-RUNNER = "framework.training:run"
+RUNNER = "framework.launching.training:run"
 START_SECONDS = 120.0
 
 

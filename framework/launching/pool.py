@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
 import os
 import signal
@@ -23,7 +22,6 @@ POLL_SECONDS = 0.25
 SAVE_SECONDS = 60.0  # how long runs may take to reach a step's end and save
 KILL_SECONDS = 600.0  # how long a scheduler may take to end a job that it told to stop
 STOPPING = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
-PRELOAD = "framework.launching.preload"
 
 
 @dataclass
@@ -78,8 +76,6 @@ class Pool:
                 os.setsid()
         path = Path(self.grid) / self.lock
         with claims.hold(path, patience=None) if self.lock else nullcontext():
-            if self.lock:
-                path.write_text(str(os.getpid()))
             self._run_all(list(self.cells))
         if self._stopping and not self.local:
             time.sleep(KILL_SECONDS)
@@ -98,8 +94,7 @@ class Pool:
     def _run_all(self, waiting: list[str]) -> None:
         self.threads = self.threads or max(1, cores() // self.parallel)
         os.environ["OMP_NUM_THREADS"] = str(self.threads)
-        for module in (PRELOAD, self.runner.partition(":")[0]):
-            importlib.import_module(module)
+        worker.load_runner(self.runner)  # and with it torch, which forked runs then share
         while (waiting and not self._stopping) or self._running:
             self._fill(waiting)
             if self._running:

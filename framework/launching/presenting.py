@@ -6,9 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from framework.errors import UserError
 from framework.grid.plan import Plan
 from framework.launching import inline, outcomes, view
@@ -24,11 +21,9 @@ MOST_FAILURES = 5
 
 def print_plan(grid: Path, planned: Plan, decisions: Sequence[Decision]) -> None:
     """Print the arms, what differs between them, and which cells would run."""
-    console = Console(highlight=False, soft_wrap=True)
-    rows = Table(title=f"{planned.name}: {planned.grid.description}".rstrip(": "),
-                 title_justify="left", pad_edge=False)  # fmt: skip
-    for name in ("arm", "binds", "seeds to run", "seeds to leave"):
-        rows.add_column(name, overflow="fold")
+    console = view.console()
+    title = f"{planned.name}: {planned.grid.description}".rstrip(": ")
+    rows = view.columns_of(title, "arm", "binds", "seeds to run", "seeds to leave")
     for arm in planned.arms:
         own = [d for d in decisions if d.cell.arm == arm.name]
         mark = " *" if arm.name == planned.baseline else ""
@@ -118,6 +113,7 @@ def _report(grid: Path) -> None:
         report.print_ranking(report.findings(grid))
         sys.stdout.flush()
         report.print_paths(report.write(grid))
+        print(f"tensorboard  python -m tensorboard.main --logdir {grid}")
     except UserError as error:
         _say(f"no report: {error}")
 

@@ -75,6 +75,10 @@ class Jobs:
                 if submission.executor == "slurm" and job.id:
                     self._ids.append(job.id.partition("_")[0])
 
+    def submitted(self, directory: str) -> float:
+        """Return when a cell was last submitted (Unix time), or 0."""
+        return self._of_cell[directory][0].created if directory in self._of_cell else 0.0
+
     def of(self, directory: str) -> tuple[str, str, str]:
         """Return the last job of a cell: its id, queued, running or "", and why it waits."""
         if directory not in self._of_cell:
@@ -117,7 +121,7 @@ def cell_status(grid: Path, cell: CellRecord, jobs: Jobs) -> CellStatus:
     beat = outcomes.read(run)
     state, cause = str(beat.get("state", "")), str(beat.get("cause") or "")
     job, job_state, reason = "", "", ""
-    if state not in outcomes.ENDED:
+    if state not in outcomes.ENDED or jobs.submitted(cell.directory) > beat.get("updated", 0.0):
         job, job_state, reason = jobs.of(cell.directory)
         state, cause = _unfinished(run, beat, state, cause, job_state)
     return CellStatus(

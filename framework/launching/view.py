@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +14,7 @@ from rich.text import Text
 from framework.grid.manifest import Manifest
 from framework.launching.states import LIVE, STATES, CellStatus
 
+WIDE = 200
 MOST_CELLS = 60  # beyond that the table counts instead of listing
 STYLES = {
     "queued": "dim",
@@ -24,6 +26,20 @@ STYLES = {
     "": "dim",
 }
 NOT_STARTED = "not started"
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that does not fold lines for readers that have no width."""
+    made = Console(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=WIDE)
+
+
+def columns_of(title: str, *names: str) -> Table:
+    """Return an empty table with a first column that is never folded."""
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(names):
+        made.add_column(name, no_wrap=index == 0)
+    return made
 
 
 def table(manifest: Manifest, states: Sequence[CellStatus]) -> RenderableType:
@@ -73,9 +89,9 @@ def duration(seconds: float) -> str:
 
 def last_metric(manifest: Manifest, status: CellStatus) -> str:
     """Return the grid's metric as the run last measured it, at the grid's NFE."""
-    ours = [name for name in status.metrics if name.startswith(manifest.metric)]
-    nfe = [n for n in ours if manifest.metric_nfe and f"{manifest.metric_nfe}" in n.split("=")[-1:]]
-    name = next(iter([*nfe, *ours]), None)
+    wanted = [f"{manifest.metric}/nfe={manifest.metric_nfe}", manifest.metric]
+    ours = [name for name in status.metrics if name.startswith(f"{manifest.metric}/")]
+    name = next((name for name in [*wanted, *ours] if name in status.metrics), None)
     return "" if name is None else f"{manifest.metric} {status.metrics[name]:.4g}"
 
 
@@ -107,10 +123,7 @@ def label(status: CellStatus) -> str:
 
 def _by_cell(manifest: Manifest, states: Sequence[CellStatus]) -> Table:
     seeds = list(dict.fromkeys(status.seed for status in states))
-    columns = Table(title=manifest.name, title_justify="left", pad_edge=False)
-    columns.add_column("arm", overflow="fold")
-    for seed in seeds:
-        columns.add_column(f"seed {seed}")
+    columns = columns_of(manifest.name, "arm", *(f"seed {seed}" for seed in seeds))
     rows: dict[tuple[str, str], dict[int, CellStatus]] = {}
     for status in states:
         name, _, tuned = label(status).partition(f" seed={status.seed}")
@@ -128,10 +141,7 @@ def _by_cell(manifest: Manifest, states: Sequence[CellStatus]) -> Table:
 
 
 def _by_arm(states: Sequence[CellStatus]) -> Table:
-    columns = Table(pad_edge=False)
-    columns.add_column("arm", overflow="fold")
-    for name in (*STATES, NOT_STARTED):
-        columns.add_column(name, justify="right")
+    columns = columns_of("", "arm", *STATES, NOT_STARTED)
     arms: dict[str, Counter[str]] = {}
     for status in states:
         arms.setdefault(status.arm, Counter())[status.state or NOT_STARTED] += 1
@@ -145,8 +155,8 @@ class Lines:
 
     SUMMARY_SECONDS = 30.0
 
-    def __init__(self, console: Console, manifest: Manifest) -> None:
-        self._console = console
+    def __init__(self, to: Console, manifest: Manifest) -> None:
+        self._console = to
         self._manifest = manifest
         self._seen: dict[str, str] = {}
         self._said = 0.0

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.live import Live
 
 from framework.grid.manifest import CellRecord, Manifest
@@ -21,7 +20,7 @@ def wait(
     grid: Path, manifest: Manifest, cells: Sequence[CellRecord] | None = None
 ) -> list[CellStatus]:
     """Show the cells of a grid until none of them runs or waits; return where they stand."""
-    console = Console(stderr=True)
+    console = view.console(stderr=True)
     on_slurm = any(submission.executor == "slurm" for submission in manifest.submissions)
     pause = SLURM_SECONDS if on_slurm else LOCAL_SECONDS
     states = read_states(grid, manifest, cells)

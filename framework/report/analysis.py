@@ -116,6 +116,11 @@ def analyse(
             "chosen on the same seeds: slightly flattering, the more so the more were tried."
         )
     baseline = _baseline(grid, scores.final, notes)
+    if scores.final.groupby("seed")["arm"].nunique().nunique() > 1:
+        notes.append(
+            "Arms have scores for different seeds: their means are not over the same ones, the "
+            "paired differences are."
+        )
     ranking = _agreement(grid, baseline, _ranking(selection, scores, chosen, baseline))
     compared = None
     if against is not None:

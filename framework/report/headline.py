@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from framework.statistics import paired_differences
+from framework.statistics import orient, paired_differences
 
 from .analysis import Analysis
 from .numbers import decimals_for, fixed, probability, with_spread
@@ -67,9 +67,8 @@ def _claim(analysis: Analysis, leader: str, places: int) -> str:
     if leader == analysis.baseline:
         better = analysis.ranking.get("verdict")
         worse = 0 if better is None else int((better == "worse").sum())
-        return (
-            f"It is the baseline; {worse} of {len(analysis.ranking) - 1} others are surely worse."
-        )
+        others = len(analysis.ranking) - 1
+        return f"It is the baseline; surely worse than it: {worse} of {others}."
     row = analysis.ranking.T[leader]
     size = fixed(abs(row["difference"]), places)
     side = "lower" if row["difference"] < 0 else "higher"
@@ -93,13 +92,14 @@ def _runner_up(analysis: Analysis, arms: list[str], places: int) -> str:
     pair = paired_differences(
         final[final["arm"].isin(arms)], second, analysis.selection.direction
     ).iloc[0]
-    size = fixed(abs(pair["difference"]), places)
+    gain = orient(analysis.selection.direction) * pair["difference"]
+    size, span = fixed(abs(gain), places), _span(pair, places)
+    place = "Ahead of" if gain >= 0 else "On the seeds that both have, behind"
     if not math.isfinite(pair["p"]):
-        return f"Ahead of {second} by {size}, from one seed."
-    sure = "a clear lead" if pair["p"] < 0.05 else "not a clear lead"
-    span = _span(pair, places)
+        return f"{place} {second} by {size}, from one seed: not a clear lead."
+    sure = "a clear lead" if pair["p"] < 0.05 and gain > 0 else "not a clear lead"
     return (
-        f"Ahead of {second} by {size} (95 % interval {span}, uncorrected p "
+        f"{place} {second} by {size} (95 % interval {span}, uncorrected p "
         f"{_equals(pair['p'])}): {sure}."
     )
 

@@ -43,6 +43,13 @@ DRAWINGS: tuple[Drawing, ...] = (
         figures.draw_samples,
     ),
     (
+        "nfe",
+        "Quality against evaluations",
+        "Mean over seeds at each run's last evaluation, bars of one standard deviation.",
+        False,
+        figures.draw_nfe,
+    ),
+    (
         "effects",
         "Effect of each arm",
         "Paired difference to the baseline with its 95 % t interval. Filled triangles are decided "
@@ -50,13 +57,6 @@ DRAWINGS: tuple[Drawing, ...] = (
         "Small bars: percentile bootstrap, from 8 seeds on.",
         False,
         figures.draw_effects,
-    ),
-    (
-        "nfe",
-        "Quality against evaluations",
-        "Mean over seeds at each run's last evaluation, bars of one standard deviation.",
-        False,
-        figures.draw_nfe,
     ),
     (
         "curves",

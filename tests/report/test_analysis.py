@@ -38,6 +38,20 @@ def test_runner_up_is_named_when_the_lead_may_be_chance():
     assert "not a clear lead" in headline(analyse(grid)).runner_up
 
 
+def test_a_lead_that_rests_on_other_seeds_is_not_called_one():
+    states = {("two", seed): "running" for seed in (0, 1, 2, 3)}
+    truth = Truth(effects={"base": 9.0, "one": 0.0, "two": 0.4}, seeds=5, states=states)
+    grid = build(truth)
+    shifted = grid.frame["seed"].isin([4]) & (grid.frame["kind"] == "evaluation")
+    grid.frame.loc[shifted, "value"] -= 50.0
+    analysis = analyse(grid)
+    found = headline(analysis)
+    assert found.leader == "two"
+    assert "On the seeds that both have, behind one" in found.runner_up
+    assert "not a clear lead" in found.runner_up
+    assert any("not over the same ones" in note for note in analysis.notes)
+
+
 def test_every_run_diverged():
     truth = Truth(effects={"a": 0.0, "b": 1.0}, diverged={("b", s): 50 for s in range(3)})
     analysis = analyse(build(truth))

@@ -1,0 +1,55 @@
+"""The manifest survives reading, crashes and edits of the gin file."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from framework.errors import UserError
+from framework.grid.manifest import Job, Manifest, Submission, publish
+
+DECAY = "grid.axes = {'losses.tvm.target_decay': [0.0, 0.9]}"
+
+
+def test_it_reads_what_it_wrote(plan_of, tmp_path):
+    manifest = plan_of(DECAY, "grid.tune = {'train.batch_size': [8, 16]}").manifest("python x")
+    manifest.submissions.append(Submission("slurm", "t", "host", 1.0, [Job("1_0", ["a"])]))
+    manifest.write(tmp_path)
+    assert asdict(Manifest.read(tmp_path)) == asdict(manifest)
+    values = json.loads((tmp_path / "grid.json").read_text())
+    assert values["schema"] == 1
+    assert values["axes"] == {"losses.tvm.target_decay": ["0.0", "0.9"]}
+    assert [path.name for path in tmp_path.iterdir()] == ["grid.json"]
+
+
+def test_removed_arms_are_former_and_come_back(plan_of):
+    both = plan_of(DECAY).manifest("")
+    one = plan_of("grid.axes = {'losses.tvm.target_decay': [0.9]}").manifest("").continuing(both)
+    gone = [cell for cell in both.cells if cell not in one.cells]
+    assert gone
+    assert one.former == gone
+    again = plan_of(DECAY).manifest("").continuing(one)
+    assert not [cell for cell in again.former if cell in again.cells]
+    assert {c.directory for c in again.former} == {
+        c.directory for c in one.cells if c not in both.cells
+    }
+
+
+def test_a_failed_write_leaves_the_old_one(tmp_path, monkeypatch):
+    publish(tmp_path / "grid.json", "old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        publish(tmp_path / "grid.json", "new")
+    assert (tmp_path / "grid.json").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": 99}', "{"])
+def test_what_is_no_manifest_is_said_so(tmp_path, text):
+    (tmp_path / "grid.json").write_text(text)
+    with pytest.raises(UserError, match=r"grid\.json"):
+        Manifest.read(tmp_path)

@@ -1,0 +1,143 @@
+"""Folders: another grid's, unwritable or full ones are refused, and nothing stays behind."""
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from framework.errors import UserError
+from framework.grid.manifest import Manifest
+from framework.launching import folders
+from framework.launching.decisions import decide
+from framework.launching.launch import launch
+
+from .conftest import options, run_all, toy_plan
+
+
+def refused(planned, grid, words, **more):
+    with pytest.raises(UserError, match=words) as caught:
+        launch(planned, grid, options(**more))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_another_grid(planned, tmp_path):
+    plan_of_other = toy_plan("grid.name = 'other'")
+    plan_of_other.manifest("").write(tmp_path)
+    before = (tmp_path / "grid.json").read_bytes()
+    refused(planned, tmp_path, "belongs to the grid 'other', and this one is 'toy'")
+    assert [path.name for path in tmp_path.iterdir()] == ["grid.json"]
+    assert (tmp_path / "grid.json").read_bytes() == before
+
+
+def test_a_folder_of_something_else_and_a_file(planned, tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    refused(planned, tmp_path, r"holds 'thesis\.tex' and no grid\.json")
+    refused(planned, tmp_path / "thesis.tex", "is a file")
+    refused(
+        planned,
+        tmp_path / "thesis.tex" / "below",
+        "thesis.tex: File exists: choose another --output",
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_place_where_nobody_may_write(planned):
+    refused(planned, Path("/proc/grids/toy"), "choose another --output")
+
+
+def test_a_full_disk_found_beforehand(planned, tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "SPARE_BYTES", 2**60)
+    refused(planned, tmp_path / "runs" / "toy", "MiB are free and a launch needs")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 4, 7])
+def test_a_disk_that_fills_up_meanwhile(planned, tmp_path, monkeypatch, allowed):
+    written = []
+    real = os.fsync
+
+    def fsync(descriptor):
+        written.append(descriptor)
+        if len(written) > allowed:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    refused(planned, tmp_path / "runs" / "toy", "No space left on device: make room")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_leaves_an_older_grid_as_it_was(planned, grid, monkeypatch):
+    run_all(toy_plan("grid.seeds = 1"), grid)
+    before = {p: p.read_bytes() for p in grid.rglob("*") if p.is_file()}
+    real, written = os.fsync, []
+
+    def fsync(descriptor):
+        written.append(descriptor)
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    refused(planned, grid, "No space left on device")
+    assert {p: p.read_bytes() for p in grid.rglob("*") if p.is_file()} == before
+
+
+def test_a_refusal_of_sbatch_in_its_own_words(planned, tmp_path, monkeypatch):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    words = "sbatch: error: invalid partition specified: nowhere"
+    for name, script in {
+        "sbatch": f"echo '{words}' >&2; exit 1",
+        "srun": "",
+        "scontrol": "",
+    }.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    refused(planned, tmp_path / "toy", words, executor="slurm")
+    assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+
+
+def test_slurm_asked_for_where_there_is_none(planned, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    refused(planned, tmp_path / "toy", "sbatch is not on the PATH", executor="slurm")
+
+
+def test_finished_runs_of_changed_components_are_said_so_and_run_again_if_asked(planned, grid):
+    run_all(planned, grid)
+    stored = grid / planned.cells[0].directory / "sources.json"
+    hashes = json.loads(stored.read_text())
+    stored.write_text(json.dumps(hashes | {"losses.tvm": "0" * 64}))
+    _, decisions = decide(grid, planned, None)
+    assert [d.changed for d in decisions] == [("losses.tvm",), (), (), ()]
+    assert not any(d.run for d in decisions)
+    again = run_all(planned, grid, retry="changed")
+    assert again.started == [planned.cells[0].directory]
+    assert len(list(grid.glob(".former/*/*/result.json"))) == 1
+    assert len(list(grid.glob("*/*/result.json"))) == 4
+
+
+def test_removed_arms_stay(planned, grid):
+    run_all(planned, grid)
+    run_all(toy_plan("grid.axes = {'losses.tvm.target_decay': [0.99]}"), grid)
+    manifest = Manifest.read(grid)
+    assert {cell.arm for cell in manifest.former} == {"target_decay=0.9"}
+    assert len(list(grid.glob("*/*/result.json"))) >= 4
+
+
+def test_the_launch_of_a_job_that_cannot_start_is_undone(planned, tmp_path, monkeypatch):
+    monkeypatch.setattr("submitit.LocalExecutor.submit", lambda self, pool: Ended(self.folder))
+    refused(planned, tmp_path / "toy", "did not start")
+
+
+class Ended:
+    job_id = "1"
+
+    def __init__(self, folder):
+        self.paths = SimpleNamespace(stderr=folder / "log.err")
+
+    def done(self):
+        return True

@@ -1,0 +1,249 @@
+"""Local launches: real submitit, real processes, real kills."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from framework.errors import UserError
+from framework.grid.manifest import Manifest
+from framework.launching import claims
+from framework.launching.cancelling import cancel
+from framework.launching.launch import launch
+from framework.launching.states import read_states
+from framework.launching.waiting import wait
+
+from .conftest import (
+    REPOSITORY,
+    act,
+    job_processes,
+    options,
+    results,
+    run_all,
+    states,
+    toy_plan,
+    until,
+)
+
+WAITING = {"target_decay=0.99": {"wait": 7}}
+
+
+def starts(grid):
+    return {str(p.parent.relative_to(grid)): p.read_text().split() for p in grid.glob("*/*/starts")}
+
+
+def test_a_grid_runs_once_and_again_runs_nothing(planned, grid, undisturbed):
+    first = run_all(planned, grid)
+    assert set(states(grid).values()) == {"done"}
+    assert results(grid) == undisturbed
+    assert len(first.started) == 4
+    again = run_all(planned, grid)
+    assert again.started == []
+    assert again.submission is None
+    assert all(count == ["0"] for count in starts(grid).values())
+
+
+def test_only_what_is_missing_is_run(planned, grid):
+    run_all(toy_plan("grid.seeds = 1"), grid)
+    second = run_all(planned, grid)
+    assert [directory.partition("=1-")[0] for directory in second.started] == [
+        "target_decay=0.9/seed",
+        "target_decay=0.99/seed",
+    ]
+    assert set(states(grid).values()) == {"done"}
+
+
+def test_threads_are_divided_and_numpy_starts_none(planned, grid):
+    run_all(planned, grid, runner="tests.framework.launching.environments:run")
+    seen = [json.loads(path.read_text()) for path in grid.glob("*/*/environment.json")]
+    share = str(max(1, len(os.sched_getaffinity(0)) // min(2, len(os.sched_getaffinity(0)))))
+    assert len(seen) == 4
+    assert {entry["OMP_NUM_THREADS"] for entry in seen} == {share}
+    assert {entry["OPENBLAS_NUM_THREADS"] for entry in seen} == {"1"}
+
+
+def test_a_failure_a_crash_and_a_divergence_stop_no_other(grid):
+    names = ["fails", "crashes", "diverges", "works"]
+    bound = {name: {"train.batch_size": size} for size, name in enumerate(names, 1)}
+    arms = f"grid.arms = {bound!r}"
+    planned = toy_plan("grid.axes = {}", "grid.seeds = 1", arms)
+    act(grid, {"fails": {"fail": 3}, "crashes": {"crash": 3}, "diverges": {"diverge": 3}})
+    launched = run_all(planned, grid)
+    found = {s.arm: s for s in read_states(grid, launched.manifest)}
+    assert {arm: s.state for arm, s in found.items()} == {
+        "baseline": "done",
+        "fails": "failed",
+        "crashes": "failed",
+        "diverges": "diverged",
+        "works": "done",
+    }
+    assert found["fails"].cause == "ValueError: toy failure"
+    assert found["crashes"].cause == "crashed with SIGABRT"
+    assert found["diverges"].cause == "nan at step 3"
+
+    act(grid, {})
+    assert run_all(planned, grid).started == []
+    assert [d.partition("/")[0] for d in run_all(planned, grid, retry="failed").started] == [
+        "fails",
+        "crashes",
+    ]
+    assert states(grid)["fails/0"] == states(grid)["crashes/0"] == "done"
+    assert len(run_all(planned, grid, retry="diverged").started) == 1
+    assert states(grid)["diverges/0"] == "done"
+    assert len(list(grid.glob(".former/diverges/*/state.json"))) == 0  # it never saved
+    assert len(list(grid.glob(".former/diverges/*/heartbeat.json"))) == 1
+    assert len(run_all(planned, grid, retry="all").started) == 5
+
+
+def test_fail_fast_stops_the_others(planned, grid):
+    (grid / ".jobs").mkdir(parents=True)
+    acts = {"target_decay=0.9": {"fail": 3}, "target_decay=0.99": {"wait": 3}}
+    (grid / ".toy.json").write_text(json.dumps(acts))
+    launched = launch(planned, grid, options(fail_fast=True, parallel=1))
+    found = wait(grid, launched.manifest)
+    assert [s.state for s in found] == ["failed", "", "", ""]
+    assert len(starts(grid)) == 1
+
+
+@pytest.mark.parametrize("victims", ["launcher", "job", "runs", "all"])
+def test_what_is_killed_is_finished_by_the_next_launch(planned, grid, undisturbed, victims):
+    act(grid, WAITING | {"target_decay=0.9": {"wait": 7}})
+    command = [sys.executable, "-m", "tests.framework.launching.launcher", str(grid), "12"]
+    launcher = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=REPOSITORY
+    )
+    assert launcher.stdout is not None
+    assert launcher.stdout.readline() == b"launched\n"
+    until(lambda: list(states(grid).values()).count("running") == 2, "two running runs")
+    until(lambda: len(list(grid.glob("*/*/state.json"))) == 2, "two checkpoints")
+    job, *runs = job_processes(grid)
+    chosen = {"launcher": [launcher.pid], "job": [job], "runs": runs}
+    for process in chosen.get(victims, [launcher.pid, job, *runs]):
+        os.kill(process, signal.SIGKILL)
+    if victims == "job":
+        launcher.wait(timeout=60)  # a run whose job is gone saves and stops by itself
+    (grid / "go").touch()
+    launcher.kill()
+    launcher.wait()
+    launcher.stdout.close()
+    if victims == "runs":
+        until(lambda: not job_processes(grid), "the job to end")
+    run_all(planned, grid)
+    assert set(states(grid).values()) == {"done"}
+    assert results(grid) == undisturbed
+    assert all(len(each) <= 2 for each in starts(grid).values())
+    if victims == "launcher":
+        assert all(each == ["0"] for each in starts(grid).values())
+    else:
+        again = [each for each in starts(grid).values() if len(each) == 2]
+        assert len(again) == 2
+        assert all(int(second) >= 5 for _, second in again)  # from their checkpoints
+
+
+def test_two_launchers_at_once_start_every_cell_once(grid, undisturbed):
+    command = [sys.executable, "-m", "tests.framework.launching.launcher", str(grid), "12"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    launchers = [subprocess.Popen(command, cwd=REPOSITORY, **quiet) for _ in range(2)]
+    assert [launcher.wait(timeout=120) for launcher in launchers] == [0, 0]
+    assert results(grid) == undisturbed
+    assert all(each == ["0"] for each in starts(grid).values())
+    assert len(Manifest.read(grid).submissions) == 1
+
+
+def test_two_jobs_with_the_same_cells_share_them(planned, grid, undisturbed):
+    act(grid, {"target_decay=0.9": {"wait": 7}})
+    launched = launch(planned, grid, options(parallel=1))
+    until(lambda: "running" in states(grid).values(), "a run")
+    manifest = Manifest.read(grid)
+    entry = manifest.submissions.pop()  # as if this launch had never been written down
+    manifest.write(grid)
+    second = launch(planned, grid, options())
+    assert second.submission.lock != entry.lock
+    (grid / "go").touch()
+    wait(grid, launched.manifest)
+    wait(grid, second.manifest)
+    until(lambda: not job_processes(grid), "both jobs to end")
+    assert results(grid) == undisturbed
+    assert all(each == ["0"] for each in starts(grid).values())
+
+
+def test_cancelling_lets_runs_save_and_leaves_the_rest_unstarted(planned, grid, undisturbed):
+    (grid / ".jobs").mkdir(parents=True)
+    acts = {"target_decay=0.9": {"wait": 7}, "target_decay=0.99": {"wait": 7}}
+    (grid / ".toy.json").write_text(json.dumps(acts))
+    launch(planned, grid, options(parallel=1))
+    until(lambda: len(list(grid.glob("*/*/state.json"))) == 1, "a checkpoint")
+    with pytest.raises(UserError, match=r"called 'target_decay=0\.98'; did you mean"):
+        cancel(grid, ["target_decay=0.98"])
+    one = cancel(grid, ["target_decay=0.99"])
+    assert (one.told, one.dropped) == (0, 2)
+    rest = cancel(grid)
+    assert (rest.told, rest.dropped) == (1, 1)
+    (grid / "go").touch()
+    until(lambda: not job_processes(grid), "the job to end")
+    assert set(states(grid).values()) == {"stopped"}
+    assert results(grid) == {}
+    run_all(planned, grid)
+    assert results(grid) == undisturbed
+
+
+def test_an_interrupt_at_the_terminal_reaches_no_run(planned, grid):
+    act(grid, WAITING | {"target_decay=0.9": {"wait": 7}})
+    launcher = subprocess.Popen(
+        [sys.executable, "-m", "tests.framework.launching.launcher", str(grid), "12"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=REPOSITORY, start_new_session=True,
+    )  # fmt: skip
+    assert launcher.stdout.readline() == b"launched\n"
+    until(lambda: list(states(grid).values()).count("running") == 2, "two running runs")
+    os.killpg(launcher.pid, signal.SIGINT)  # as a terminal does on Ctrl-C
+    os.killpg(launcher.pid, signal.SIGHUP)  # and when it is closed
+    assert launcher.wait(timeout=60) != 0
+    launcher.stdout.close()
+    (grid / "go").touch()
+    until(lambda: set(states(grid).values()) == {"done"}, "the runs to go on to their end")
+    assert all(each == ["0"] for each in starts(grid).values())
+
+
+def test_inline_runs_here_one_after_another(planned, grid, undisturbed):
+    from framework.launching import presenting
+
+    chosen = options(executor="inline")
+    launched = launch(planned, grid, chosen)
+    presenting.run_inline(launched, chosen)
+    assert results(grid) == undisturbed
+    assert {json.loads(p.read_text())["pid"] for p in grid.glob("*/*/heartbeat.json")} == {
+        os.getpid()
+    }
+
+
+def test_a_raised_number_of_steps_goes_on(grid):
+    planned = toy_plan("grid.seeds = 1")
+    run_all(planned, grid)
+    for cell in planned.cells:
+        beat = json.loads((grid / cell.directory / "heartbeat.json").read_text())
+        (grid / cell.directory / "heartbeat.json").write_text(json.dumps(beat | {"steps": 10}))
+    assert len(run_all(planned, grid).started) == 2
+
+
+def test_claims_end_with_their_process(tmp_path):
+    lock = tmp_path / "lock"
+    code = (
+        "import sys, time; from pathlib import Path; from framework.launching import claims\n"
+        "with claims.hold(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE, cwd=REPOSITORY
+    )
+    assert holder.stdout.readline() == b"held\n"
+    assert claims.holder(lock)[0] == holder.pid
+    with claims.hold(lock, patience=0.05) as mine:
+        assert not mine
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    assert not claims.is_held(lock)
+    with claims.hold(lock) as mine:
+        assert mine
