@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from framework.protocols import Batch, Evaluate, Loss
+from framework.sections import section
 
 WARM_UP = 3  # steps before a capture, so that kernels are compiled and libraries have started
 
@@ -41,7 +42,8 @@ class Gradients:
         totals, parts = [], []
         for piece in micro_batches(batch, self.pieces):
             terms = self.loss(piece, self.evaluate)
-            self.scale(terms.total.sum() / size).backward()
+            with section("backward"):
+                self.scale(terms.total.sum() / size).backward()
             totals.append(terms.total.detach())
             parts.append(terms.parts)
         means = {name: torch.cat([part[name] for part in parts]).nanmean() for name in parts[0]}

@@ -14,6 +14,7 @@ from framework.errors import UserError
 from framework.evaluator import Evaluator
 from framework.passes import Passes
 from framework.protocols import Batch, Model
+from framework.sections import section
 from framework.streams import Streams
 from framework.training.averages import Averages
 from framework.training.gradients import Gradients, GraphedGradients, Summary
@@ -70,14 +71,17 @@ class Trainer:
         """Make one update from a batch and record its scalars."""
         self.step += 1
         summary = self._gradients(batch)
-        self._scaler.unscale_(self.optimizer)
-        norm = self._clip()
-        self._set_rate()
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.averages.update(self.step)
-        self._record(summary, norm)
+        with section("optimizer"):
+            self._scaler.unscale_(self.optimizer)
+            norm = self._clip()
+            self._set_rate()
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
+            self.optimizer.zero_grad(set_to_none=True)
+        with section("averages"):
+            self.averages.update(self.step)
+        with section("logging"):
+            self._record(summary, norm)
 
     def _clip(self) -> Tensor:
         """Return the norm of the whole gradient, bounding it if asked to."""
