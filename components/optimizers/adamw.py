@@ -27,7 +27,7 @@ def adamw(
         eps: added to the root of the second average.
         weight_decay: decoupled weight decay.
     """
-    fused = all(parameter.is_cuda for _, parameter in parameters)  # one pass over the state
+    fused = all(p.is_cuda for _, p in parameters) or None  # on a GPU one pass over the state
     return torch.optim.AdamW(
         parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=fused
     )

@@ -136,10 +136,10 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     marks["first_step"] = time.time()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    operations = cost.step_operations(train)
     _turn()
     steps = min(case.steps, 3) if arguments.tiny else case.steps
     found = profiling.profile(trainer, batches, steps, warm_up=4)
-    operations = cost.step_operations(train)
     return {
         "case": name,
         "settings": gin_text(case, arguments.set, arguments.tiny).splitlines(),
