@@ -78,7 +78,7 @@ def test_auto_takes_the_kernels_when_interpreted():
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_all_results_match_float64(dtype, causal):
-    compare(*draw(1, 2, 70, 83, 64, dtype), causal=causal)
+    compare(*draw(1, 1, 70, 83, 64, dtype), causal=causal)
 
 
 @pytest.mark.parametrize("present", list(itertools.product([True, False], repeat=3))[:-1])
@@ -106,11 +106,11 @@ def test_token_counts(Nq, Nk):
 def test_sharp_softmax_keeps_its_accuracy():
     # Logits of size 900. A few rows with two near keys decide, so that the rounding of their bf16
     # entries does not average out; without exact row sums dq' would be off by far more.
-    compare(*draw(1, 2, 128, 96, 64, torch.bfloat16, size=30.0), limit=6e-3)
+    compare(*draw(1, 1, 96, 64, 64, torch.bfloat16, size=30.0), limit=6e-3)
 
 
 def test_sharp_softmax_in_float32_is_as_good_as_dense_float32():
-    primals, tangents, cotangents = draw(1, 2, 96, 96, 64, torch.float32, size=30.0)
+    primals, tangents, cotangents = draw(1, 1, 64, 64, 64, torch.float32, size=30.0)
     compare(primals, tangents, cotangents, limit=1e-3)
 
 
@@ -138,8 +138,10 @@ def test_property_shapes_strides_dtypes(B, H, Nq, Nk, D, causal, layout, dtype, 
     primals, tangents, cotangents = draw(B, H, Nq, Nk, D, dtype, seed=seed)
     primals = [lay_out(x) for x in primals]
     tangents = [lay_out(x) for x in tangents]
-    # One score decides alone in rows of one or two keys: relative errors of near-zero gradients.
-    compare(primals, tangents, cotangents, causal=causal, limit=1e-2 if Nk < 3 else None)
+    # A handful of float16 numbers does not average its rounding out; and with one or two keys the
+    # softmax hardly depends on the scores: relative errors of gradients that are nearly zero.
+    few = 1e-2 if Nk < 3 else 2e-3 if dtype == torch.float16 else None
+    compare(primals, tangents, cotangents, causal=causal, limit=few)
 
 
 def test_expanded_cotangent():

@@ -46,9 +46,15 @@ def compare(xs, *, causal=False):
     assert max(errors) <= LIMIT[xs[0].dtype], errors
 
 
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("D", [16, 64, 72, 128, 256])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize(
+    ("dtype", "D", "causal"),
+    [
+        (torch.bfloat16, 16, False), (torch.bfloat16, 64, False), (torch.bfloat16, 64, True),
+        (torch.bfloat16, 72, False), (torch.bfloat16, 128, True), (torch.bfloat16, 256, True),
+        (torch.float16, 64, True), (torch.float16, 128, False),
+        (torch.float32, 64, True), (torch.float32, 256, False),
+    ],
+)  # fmt: skip
 def test_accuracy(dtype, D, causal):
     compare(draw(2, 3, 300, 333, D, dtype), causal=causal)
 
