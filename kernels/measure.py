@@ -1,6 +1,7 @@
 """Tuning on request: time candidate settings on given tensors and remember the fastest."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -76,21 +77,16 @@ def tune(
     def fastest(kernel: str, run: Callable[[tuning.Settings], object]) -> None:
         case = launch.case_of(kernel, inputs, options)
         tried = [tuning.choose(case), *among(kernel, case.head)]
-        times = [timer(lambda settings=settings: run(settings)) for settings in tried]
+        times = [timer(partial(run, settings)) for settings in tried]
         found[kernel] = tried[times.index(min(times))]
         tuning.record(case, found[kernel])
 
-    fastest("forward", lambda settings: launch.run_forward(inputs, options, settings))
+    fastest("forward", partial(launch.run_forward, inputs, options))
     saved = launch.run_forward(inputs, options, found["forward"])
     outputs = launch.Outputs(*saved, torch.randn_like(q), torch.randn_like(q))
-    fastest("query", lambda settings: launch.run_query_pass(inputs, outputs, options, settings))
+    fastest("query", partial(launch.run_query_pass, inputs, outputs, options))
     _, _, sums = launch.run_query_pass(inputs, outputs, options, found["query"])
     grads = launch.empty_key_grads(inputs)
     for kernel in tuning.key_kernels(q.shape[3]):
-        fastest(
-            kernel,
-            lambda settings, kernel=kernel: launch.run_key_pass(
-                kernel, inputs, outputs, sums, grads, options, settings
-            ),
-        )
+        fastest(kernel, partial(launch.run_key_pass, kernel, inputs, outputs, sums, grads, options))
     return found

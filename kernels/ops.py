@@ -43,7 +43,7 @@ def _on_device(run: Any) -> Any:
     """Run with the tensors' GPU as the current one: Triton launches on the current GPU."""
 
     def wrapped(*args: Any) -> Any:
-        device = next(x.device for x in args if isinstance(x, Tensor))
+        device = args[2].device  # v or q: always there
         if device.type != "cuda" or device.index == torch.cuda.current_device():
             return run(*args)
         with torch.cuda.device(device):
