@@ -27,7 +27,8 @@ class Heartbeat:
     """What a run says of itself.
 
     `seconds` counts time spent stepping over all attempts; `updated` is a Unix time; `cause` says
-    why a run failed, diverged or stopped, and `diverged_step` where.
+    why a run failed, diverged or stopped, and `diverged_step` where; `flops_per_step` are the
+    floating-point operations of an update (`flops.flops_per_step`), 0.0 where they are not known.
     """
 
     state: State = State.QUEUED
@@ -35,6 +36,7 @@ class Heartbeat:
     steps: int = 0
     steps_per_second: float = 0.0
     seconds: float = 0.0
+    flops_per_step: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
     cause: str = ""
     diverged_step: int | None = None

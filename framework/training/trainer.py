@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from framework.errors import UserError
 from framework.evaluator import Evaluator
 from framework.passes import Passes
-from framework.protocols import Batch, Model
+from framework.protocols import Batch, LossTerms, Model
 from framework.streams import Streams
 from framework.training.averages import Averages
+from framework.training.observation import observed_terms, reduced
 from framework.training.precision import autocast, scaler
 from framework.training.recorder import Recorder
 from framework.training.settings import Train
@@ -51,13 +52,13 @@ class Trainer:
 
     def try_step(self, batch: Batch) -> None:
         """Run a step's forward and backward passes and forget their result."""
-        self.settings.loss(batch, self._evaluate).total.mean().backward()
+        self.terms(batch).total.mean().backward()
         self.optimizer.zero_grad(set_to_none=True)
 
     def train_step(self, batch: Batch) -> None:
         """Make one update from a batch and record its scalars."""
         self.step += 1
-        terms = self.settings.loss(batch, self._evaluate)
+        terms = self.terms(batch)
         loss = terms.total.mean()
         self._scaler.scale(loss).backward()
         self._scaler.unscale_(self.optimizer)
@@ -67,7 +68,11 @@ class Trainer:
         self._scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.averages.update(self.step)
-        self._record(loss, norm, terms.parts)
+        self._record(loss, norm, reduced(terms))
+
+    def terms(self, batch: Batch) -> LossTerms:
+        """Return a batch's loss terms with what was observed of them."""
+        return observed_terms(self.settings.loss, batch, self._evaluate)
 
     def _clip(self) -> Tensor:
         """Return the norm of the whole gradient, bounding it if asked to."""
@@ -83,11 +88,10 @@ class Trainer:
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
 
-    def _record(self, loss: Tensor, norm: Tensor, parts: Mapping[str, Tensor]) -> None:
-        means = {f"loss/{name}": part.nanmean() for name, part in parts.items()}
+    def _record(self, loss: Tensor, norm: Tensor, observed: Mapping[str, Tensor]) -> None:
         rate = torch.tensor(self.optimizer.param_groups[0]["lr"], device=self.device)
         values = {"loss/total": loss, "gradient_norm": norm, "learning_rate": rate}
-        self.recorder.record(self.step, values | means)
+        self.recorder.record(self.step, values | dict(observed))
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
