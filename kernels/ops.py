@@ -144,9 +144,7 @@ def _register(name: str, run: Any, fake: Any, autograd: Any) -> None:
     torch.library.register_vmap(f"tvmlab_kernels::{name}", _refuse_vmap, lib=_library)
 
 
-_register(
-    "attention_jvp", attention_jvp, _fake_forward, _with_autograd(_Attention, forward_op, 6)
-)
+_register("attention_jvp", attention_jvp, _fake_forward, _with_autograd(_Attention, forward_op, 6))
 _register(
     "attention_jvp_backward", attention_jvp_backward, _fake_backward,
     _with_autograd(_AttentionBackward, backward_op, 12),
