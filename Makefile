@@ -1,4 +1,5 @@
 PYTHON ?= python3
+PYTEST_OPTIONS ?=
 VENV := .venv
 STAMP := $(VENV)/.installed
 
@@ -17,7 +18,7 @@ ablation: $(STAMP)
 	@$(VENV)/bin/python launch/slurm.py --gin gin/ablations/quickstart.gin --executor local --wait
 
 test: $(STAMP) lint
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
 
 lint: $(STAMP)
 	@$(VENV)/bin/ruff check --quiet .

@@ -16,8 +16,8 @@ from kernels.errors import (
     refuse_mask_and_dropout,
 )
 from kernels.launch import INTERPRETED
-from kernels.ops import differentiable_forward, forward_op
-from kernels.transforms import inside_functional_grad, split_dual
+from kernels.ops import forward
+from kernels.transforms import split_dual, surrounding
 
 log = logging.getLogger("tvmlab.kernels")
 _said: set[str] = set()
@@ -60,14 +60,13 @@ def flash_attention(
     """
     refuse_mask_and_dropout(attn_mask, dropout_p)
     check_inputs(q, k, v)
-    functional = inside_functional_grad()
+    level = surrounding((q, k, v))
     (q, tq), (k, tk), (v, tv) = split_dual(q), split_dual(k), split_dual(v)
     a = default_scale(q, scale)
     check_flash(q, a, INTERPRETED)
     if tq is None and tk is None and tv is None:
         return scaled_dot_product_attention(q, k, v, scale=a, is_causal=causal)
-    run = differentiable_forward if functional else forward_op
-    o, to, *_ = run(q, k, v, tq, tk, tv, a, causal, tf32)
+    o, to, *_ = forward(level, q, k, v, tq, tk, tv, a, causal, tf32)
     dual: Tensor = forward_ad.make_dual(o, to)
     return dual
 
@@ -196,7 +195,8 @@ def attention_jvp(
         NotImplementedError: on the kernels: vmap, forward mode around this, a second reverse
             pass.
     """
-    check_inputs(q, k, v, tq, tk, tv)
+    six = (q, k, v, tq, tk, tv)
+    check_inputs(*six)
     backend, why = auto_choice(q, scale)
     _say_once(backend, why)
     if backend == "dense":
@@ -205,8 +205,7 @@ def attention_jvp(
     if tq is None and tk is None and tv is None:
         o = scaled_dot_product_attention(q, k, v, scale=a, is_causal=causal)
         return o, torch.zeros_like(o)
-    run = differentiable_forward if inside_functional_grad() else forward_op
-    o, to, *_ = run(q, k, v, tq, tk, tv, a, causal, tf32)
+    o, to, *_ = forward(surrounding(six), *six, a, causal, tf32)
     return o, to
 
 

@@ -98,7 +98,11 @@ def inputs_of(
 
 def settings_for(kernel: str, inputs: Inputs, options: Options) -> tuning.Settings:
     """The settings of tuning.choose for these tensors."""
-    return tuning.choose(case_of(kernel, inputs, options))
+    q = inputs.q
+    _, _, Nq, D = q.shape
+    tangents = tuple([x is not None for x in inputs[3:]])
+    key = (kernel, q.device.index, q.dtype, Nq, inputs.k.shape[2], D, options.causal, tangents)
+    return tuning.chosen(key, lambda: case_of(kernel, inputs, options))
 
 
 def case_of(kernel: str, inputs: Inputs, options: Options) -> tuning.Case:
@@ -111,7 +115,7 @@ def case_of(kernel: str, inputs: Inputs, options: Options) -> tuning.Case:
         padded(q.shape[3]),
         tuning.length_class(max(q.shape[2], inputs.k.shape[2])),
         options.causal,
-        3 - inputs[3:].count(None),
+        sum(x is not None for x in inputs[3:]),
     )
 
 
@@ -132,27 +136,30 @@ def _launch(
     for x in strided:
         strides += (0, 0, 0) if x is None else x.stride()[:3]
     tma = bool(settings.tma) and all(x is None or describable(x) for x in read)
-    constants: dict[str, object] = {
-        "D": D,
-        "BLOCK_M": settings.block_m,
-        "BLOCK_N": settings.block_n,
-        "BLOCK_D": padded(D),
-        "CAUSAL": options.causal,
-        "PRECISION": "wide" if INTERPRETED else "tf32" if options.tf32 else "ieee",
-        "TMA": tma,
-        **flags,
-        "num_warps": settings.warps,
-        "num_stages": settings.stages,
-    }
     numbers = (*strides, H, Nq, inputs.k.shape[2], options.scale, options.scale * LOG2_E)
-    given = tuple(x is not None for x in (*read, *other))
-    key = (kernel, q.device, q.dtype, given, settings, tma, options, D, *flags.values())
+    given = tuple([x is not None for x in (*read, *other)])
+    key = (kernel, q.device.index, q.dtype, given, settings, tma, options, D, *flags.values())
     sources: tuple[Any, ...] = read
     if tma:
         sizes = [settings.block_n if i in (1, 2, 4, 5) else settings.block_m for i in range(8)]
         sources = tuple(
             None if x is None else describe(x, rows, padded(D)) for x, rows in zip(read, sizes)
         )
+
+    def constants() -> dict[str, object]:
+        return {
+            "D": D,
+            "BLOCK_M": settings.block_m,
+            "BLOCK_N": settings.block_n,
+            "BLOCK_D": padded(D),
+            "CAUSAL": options.causal,
+            "PRECISION": "wide" if INTERPRETED else "tf32" if options.tf32 else "ieee",
+            "TMA": tma,
+            **flags,
+            "num_warps": settings.warps,
+            "num_stages": settings.stages,
+        }
+
     launch(kernel, B * H * blocks, sources, other, numbers, constants, key)
 
 

@@ -5,20 +5,20 @@ for the 45 arguments here. All that it looks at follows from shapes, strides, dt
 and settings; the compiled variant is kept under those and launched directly.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from torch import Tensor
 
 _LIMIT = 4096
-_compiled: dict[Hashable, Any] = {}
+_compiled: dict[Hashable, tuple[Any, list[object]]] = {}
 
 
 def launch(
     kernel: Any, grid: int, sources: tuple[Any, ...], tensors: tuple[Tensor | None, ...],
-    numbers: tuple[float, ...], constants: dict[str, object], key: Hashable,
+    numbers: tuple[float, ...], constants: Callable[[], dict[str, object]], key: Hashable,
 ) -> None:  # fmt: skip
-    """kernel[(grid,)](*sources, *tensors, *numbers, **constants) on the current GPU.
+    """kernel[(grid,)](*sources, *tensors, *numbers, **constants()) on the current GPU.
 
     Args:
         kernel: a triton.jit function whose parameters come in this order; the constants end in
@@ -27,20 +27,21 @@ def launch(
         sources: pointers or tensor descriptors, None where the kernel has a variant without.
         tensors: pointers, likewise.
         numbers: strides, sizes and scales.
-        constants: the tl.constexpr parameters in order, then the launch options.
+        constants: gives the tl.constexpr parameters in order, then the launch options.
         key: all that determines dtypes, device and constants.
     """
     aligned = 0
     for x in (*sources, *tensors):
         aligned = 2 * aligned + (isinstance(x, Tensor) and x.data_ptr() % 16 == 0)
     full_key = (key, numbers, aligned)
-    compiled = _compiled.get(full_key)
-    if compiled is not None:
-        constexprs = list(constants.values())[:-2]
+    known = _compiled.get(full_key)
+    if known is not None:
+        compiled, constexprs = known
         compiled[(grid, 1, 1)](*sources, *tensors, *numbers, *constexprs)
         return
-    compiled = kernel[(grid,)](*sources, *tensors, *numbers, **constants)
+    given = constants()
+    compiled = kernel[(grid,)](*sources, *tensors, *numbers, **given)
     if compiled is not None:  # the interpreter compiles nothing
         if len(_compiled) >= _LIMIT:
             _compiled.clear()
-        _compiled[full_key] = compiled
+        _compiled[full_key] = (compiled, list(given.values())[:-2])

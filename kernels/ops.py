@@ -15,7 +15,7 @@ from kernels.launch import (
     empty_in_layout_of,
     empty_statistics,
 )
-from kernels.transforms import VMAP, refuse_tangents
+from kernels.transforms import VMAP, Level, only_plain, refuse_tangents
 
 _library = torch.library.Library("tvmlab_kernels", "DEF")
 _INPUTS = "Tensor q, Tensor k, Tensor v, Tensor? tq, Tensor? tk, Tensor? tv"
@@ -68,14 +68,25 @@ def _fake_backward(
     return (*primal, *tangent)
 
 
+def _run_below_autograd(op: Any, run: Any, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    """Run the op under torch's autograd: at once on plain tensors, else through the dispatcher."""
+    functional = torch._C._are_functorch_transforms_active()
+    tensors = tuple([x for x in args if isinstance(x, Tensor)])
+    found: tuple[Tensor, ...]
+    if not functional and only_plain(tensors):
+        found = run(*args)
+    else:
+        with torch._C._AutoDispatchBelowAutograd():
+            found = op(*args)
+    return found
+
+
 class _Attention(torch.autograd.Function):
     """Reverse rule of the forward op."""
 
     @staticmethod
     def forward(*args: Any) -> tuple[Tensor, ...]:
-        with torch._C._AutoDispatchBelowAutograd():
-            outputs: tuple[Tensor, ...] = forward_op(*args)
-        return outputs
+        return _run_below_autograd(forward_op, _run_forward, args)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -86,10 +97,9 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors
+        args = (grads[0], grads[1], *ctx.saved_tensors, *ctx.options)
         functional = torch._C._are_functorch_transforms_active()
-        run = _AttentionBackward.apply if functional else backward_op
-        found = run(grads[0], grads[1], *saved, *ctx.options)
+        found = _AttentionBackward.apply(*args) if functional else backward_op(*args)
         needed = ctx.needs_input_grad
         return *(g if need else None for g, need in zip(found, needed)), None, None, None
 
@@ -99,9 +109,7 @@ class _AttentionBackward(torch.autograd.Function):
 
     @staticmethod
     def forward(*args: Any) -> tuple[Tensor, ...]:
-        with torch._C._AutoDispatchBelowAutograd():
-            outputs: tuple[Tensor, ...] = backward_op(*args)
-        return outputs
+        return _run_below_autograd(backward_op, _run_backward, args)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -112,22 +120,34 @@ class _AttentionBackward(torch.autograd.Function):
         raise NotImplementedError(_DOUBLE)
 
 
-def differentiable_forward(*args: Any) -> tuple[Tensor, ...]:
-    """The forward op for torch.func.grad, which finds no rule of an op's autograd key."""
-    outputs: tuple[Tensor, ...] = _Attention.apply(*args)
-    return outputs
+def forward(level: Level, *args: Any) -> tuple[Tensor, ...]:
+    """The forward op (q, k, v, tq, tk, tv, scale, causal, tf32) by the shortest way there is."""
+    found: tuple[Tensor, ...]
+    if level is Level.DISPATCHED:
+        found = forward_op(*args)
+    elif level is Level.EAGER and not _tracked(args[:6]):
+        refuse_tangents(args[:6])
+        found = _run_forward(*args)
+    else:
+        refuse_tangents(args[:6])
+        found = _Attention.apply(*args)
+    return found
 
 
-def _with_autograd(function: type[torch.autograd.Function], op: Any, tensors: int) -> Any:
+def _tracked(tensors: tuple[Tensor | None, ...]) -> bool:
+    if not torch.is_grad_enabled():
+        return False
+    return any(x is not None and x.requires_grad for x in tensors)
+
+
+def _with_autograd(function: type[torch.autograd.Function], op: Any, run: Any, tensors: int) -> Any:
     """The op's kernel for torch's autograd keys: `tensors` of its arguments may be tracked."""
 
     def rule(*args: Any) -> Any:
-        tracked = args[:tensors]
-        refuse_tangents(tracked)
-        if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tracked):
+        refuse_tangents(args[:tensors])
+        if _tracked(args[:tensors]):
             return function.apply(*args)
-        with torch._C._AutoDispatchBelowAutograd():
-            return op(*args)
+        return _run_below_autograd(op, run, args)
 
     return rule
 
@@ -136,16 +156,23 @@ def _refuse_vmap(info: Any, in_dims: Any, *args: Any) -> Any:
     raise NotImplementedError(VMAP)
 
 
+_run_forward = _on_device(attention_jvp)
+_run_backward = _on_device(attention_jvp_backward)
+
+
 def _register(name: str, run: Any, fake: Any, autograd: Any) -> None:
     for device in ("CPU", "CUDA"):
-        _library.impl(name, _on_device(run), device)
+        _library.impl(name, run, device)
     _library.impl(name, autograd, "Autograd")
     torch.library.register_fake(f"tvmlab_kernels::{name}", fake, lib=_library)
     torch.library.register_vmap(f"tvmlab_kernels::{name}", _refuse_vmap, lib=_library)
 
 
-_register("attention_jvp", attention_jvp, _fake_forward, _with_autograd(_Attention, forward_op, 6))
 _register(
-    "attention_jvp_backward", attention_jvp_backward, _fake_backward,
-    _with_autograd(_AttentionBackward, backward_op, 12),
+    "attention_jvp", _run_forward, _fake_forward,
+    _with_autograd(_Attention, forward_op, _run_forward, 6),
+)  # fmt: skip
+_register(
+    "attention_jvp_backward", _run_backward, _fake_backward,
+    _with_autograd(_AttentionBackward, backward_op, _run_backward, 12),
 )  # fmt: skip

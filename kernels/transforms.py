@@ -1,8 +1,11 @@
 """Which of torch's transforms are active, and taking dual tensors apart."""
 
+import enum
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import Parameter
 
 VMAP = (
     "attention has no rule for vmap: fold the mapped dimension into the batch, "
@@ -17,27 +20,46 @@ def split_dual(x: Tensor) -> tuple[Tensor, Tensor | None]:
     return primal, tangent
 
 
-def inside_functional_grad() -> bool:
-    """Refuse vmap and forward mode inside forward mode; tell whether torch.func.grad is active.
+class Level(enum.Enum):
+    """What surrounds a call, and so how it reaches the kernels."""
 
-    torch would run a custom op there with the outer tangent silently dropped. While the compiler
-    traces, the op itself refuses (its rules for autograd and vmap).
+    EAGER = enum.auto()
+    """Plain tensors and nothing around: no dispatcher is needed."""
+    DISPATCHED = enum.auto()
+    """The compiler's tracing, torch.func.jvp, a mode or a tensor subclass."""
+    FUNCTIONAL_GRAD = enum.auto()
+    """torch.func.grad, which finds no rule of an op's autograd key."""
+
+
+def surrounding(tensors: tuple[Tensor | None, ...]) -> Level:
+    """The level of a call with these tensors.
+
+    torch would run a custom op under vmap or forward mode inside forward mode with the outer
+    tangent silently dropped; that is refused. While the compiler traces, the op itself refuses
+    (its rules for autograd and vmap).
 
     Raises:
         NotImplementedError: under vmap or nested forward mode.
     """
     if torch.compiler.is_compiling():
-        return False
+        return Level.DISPATCHED
     stack = torch._C._functorch.get_interpreter_stack()
-    if not stack:
+    if stack:
+        kinds = [interpreter.key() for interpreter in stack]
+        transforms = torch._C._functorch.TransformType
+        if transforms.Vmap in kinds:
+            raise NotImplementedError(VMAP)
+        if kinds.count(transforms.Jvp) > 1:
+            raise NotImplementedError(NESTED)
+        return Level.FUNCTIONAL_GRAD if transforms.Grad in kinds else Level.DISPATCHED
+    return Level.EAGER if only_plain(tensors) else Level.DISPATCHED
+
+
+def only_plain(tensors: tuple[Tensor | None, ...]) -> bool:
+    """Whether these are tensors of no subclass (fake ones are) and no dispatch mode is on."""
+    if torch._C._len_torch_dispatch_stack() > 0:
         return False
-    kinds = [interpreter.key() for interpreter in stack]
-    transforms = torch._C._functorch.TransformType
-    if transforms.Vmap in kinds:
-        raise NotImplementedError(VMAP)
-    if kinds.count(transforms.Jvp) > 1:
-        raise NotImplementedError(NESTED)
-    return transforms.Grad in kinds
+    return all(x is None or type(x) in (Tensor, Parameter) for x in tensors)
 
 
 def refuse_tangents(tensors: tuple[Tensor | None, ...]) -> None:

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from components.attentions import SDPA, Auto, Dense
+from components.attentions import SDPA, Auto, Dense, FlashJVP
+from framework import UserError
 
 SHAPE = (2, 3, 5, 4)
 
@@ -57,3 +58,26 @@ def test_sdpa_refuses_a_tangent_rather_than_lose_it(moving):
 def test_sdpa_compiles():
     compiled = torch.compile(SDPA(), fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(*qkv()), slow(*qkv()))
+
+
+def test_flash_jvp_refuses_a_cpu_and_says_what_to_use():
+    with pytest.raises((ValueError, TypeError), match="use the dense backend"):
+        FlashJVP()(*(x.float() for x in qkv()))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("attention", [FlashJVP(), Auto()])
+def test_fused_values_and_tangents_are_the_dense_ones(attention):
+    inputs, directions = (tuple(x.float().cuda() for x in qkv(seed)) for seed in (0, 1))
+    found = torch.func.jvp(attention, inputs, directions)
+    expected = torch.func.jvp(Dense(), inputs, directions)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_without_triton_auto_is_dense_and_flash_jvp_says_why(monkeypatch):
+    for module in ("auto", "flash_jvp"):
+        monkeypatch.setattr(f"components.attentions.{module}.find_spec", lambda name: None)
+    torch.testing.assert_close(Auto()(*qkv()), Dense()(*qkv()))
+    with pytest.raises(UserError, match="triton"):
+        FlashJVP()

@@ -1,0 +1,144 @@
+"""Toy grids on a real SLURM."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from framework.errors import UserError
+from framework.grid.manifest import Manifest
+from framework.launching.cancelling import cancel
+from framework.launching.launch import launch
+from framework.launching.states import read_states
+from tests.slurm_cluster import Cluster, missing, said
+
+from .conftest import act, job_processes, options, results, states, toy_plan, until
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(bool(missing()), reason=f"needs SLURM; not installed: {missing()}"),
+    pytest.mark.timeout(300),
+]
+WAITING = {"target_decay=0.9": {"wait": 7}, "target_decay=0.99": {"wait": 7}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    with Cluster() as running:
+        yield running
+
+
+def starts(grid):
+    return {str(p.parent.relative_to(grid)): p.read_text().split() for p in grid.glob("*/*/starts")}
+
+
+def on_slurm(**more):
+    return options(executor="auto", **more)
+
+
+def ended(grid):
+    return set(states(grid).values()) == {"done"}
+
+
+def test_an_array_gives_what_local_processes_give_and_runs_once(planned, grid, undisturbed):
+    launched = launch(planned, grid, on_slurm())
+    assert launched.executor == "slurm"
+    ids = [job.id for job in launched.submission.jobs]
+    array = ids[0].partition("_")[0]
+    assert ids == [f"{array}_{index}" for index in range(4)]
+    assert launch(planned, grid, on_slurm()).started == []  # queued or running by now
+    until(lambda: ended(grid), "the array")
+    assert results(grid) == undisturbed
+    assert launch(planned, grid, on_slurm()).started == []
+    assert all(each == ["0"] for each in starts(grid).values())
+
+
+def test_a_signal_before_the_end_requeues_and_resumes(planned, grid, undisturbed):
+    act(grid, WAITING)
+    launched = launch(planned, grid, on_slurm())
+    until(lambda: list(states(grid).values()).count("running") == 4, "four runs")
+    until(lambda: len(list(grid.glob("*/*/state.json"))) == 4, "checkpoints")
+    job = launched.submission.jobs[0]
+    subprocess.check_call(["scancel", "--signal=TERM", job.id])
+    subprocess.check_call(["scancel", "--signal=USR2", job.id])
+    until(lambda: "Restarts=1" in said("scontrol", "show", "job", job.id), "the requeue")
+    (grid / "go").touch()
+    until(lambda: ended(grid), "everything")
+    assert results(grid) == undisturbed
+    first, second = starts(grid)[job.cells[0]]
+    assert (first, int(second) >= 7) == ("0", True)
+
+
+def test_a_bare_requeue_and_a_killed_run_go_on_from_the_last_checkpoint(planned, grid, undisturbed):
+    act(grid, WAITING)
+    launched = launch(planned, grid, on_slurm())
+    until(lambda: len(list(grid.glob("*/*/state.json"))) == 4, "checkpoints")
+    requeued = launched.submission.jobs[0]
+    subprocess.check_call(["scontrol", "requeue", requeued.id])
+    until(lambda: "Restarts=1" in said("scontrol", "show", "job", requeued.id), "the requeue")
+    victim = launched.submission.jobs[1].cells[0]
+    beat = {s.directory: s for s in read_states(grid, launched.manifest)}
+    assert beat[victim].state == "running"
+    lock = (grid / victim / "lock").read_text().split()
+    os.kill(int(lock[0]), signal.SIGKILL)
+    until(lambda: states(grid)["target_decay=0.9/1"] == "stopped", "the killed run to be seen")
+    (grid / "go").touch()
+    until(lambda: list(states(grid).values()).count("done") == 3, "the others")
+    assert len(launch(planned, grid, on_slurm()).started) == 1
+    until(lambda: ended(grid), "the last one")
+    assert results(grid) == undisturbed
+
+
+def test_runs_share_a_job_if_asked(grid, undisturbed):
+    planned = toy_plan("launch.runs_per_job = 3")
+    launched = launch(planned, grid, on_slurm())
+    assert [len(job.cells) for job in launched.submission.jobs] == [3, 1]
+    until(lambda: ended(grid), "everything")
+    assert results(grid) == undisturbed
+
+
+def test_arms_with_other_resources_get_an_array_of_their_own(grid):
+    arms = {"small": {"train.batch_size": 8}, "big": {"train.batch_size": 9, "launch.cpus": 2}}
+    planned = toy_plan("grid.axes = {}", f"grid.arms = {arms!r}")
+    launched = launch(planned, grid, on_slurm())
+    arrays = {
+        j.cells[0].partition("/")[0]: j.id.partition("_")[0] for j in launched.submission.jobs
+    }
+    assert arrays["baseline"] == arrays["small"] != arrays["big"]
+    until(lambda: ended(grid), "everything")
+
+
+def test_a_killed_launcher_leaves_no_orphan(planned, grid, undisturbed):
+    launched = launch(planned, grid, on_slurm())
+    manifest = Manifest.read(grid)
+    for job in manifest.submissions[0].jobs:
+        job.id = ""  # as if it had died between sbatch and its answer
+    manifest.write(grid)
+    assert launch(planned, grid, on_slurm()).started == []
+    found = Manifest.read(grid).submissions[0].jobs
+    assert [job.id for job in found] == [job.id for job in launched.submission.jobs]
+    until(lambda: ended(grid), "everything")
+    assert results(grid) == undisturbed
+
+
+def test_cancelling_ends_jobs_that_run_and_wait(planned, grid):
+    act(grid, WAITING)
+    planned = toy_plan("launch.max_parallel = 1")
+    launched = launch(planned, grid, on_slurm())
+    until(lambda: "running" in states(grid).values(), "a run")
+    until(lambda: "JobArrayTaskLimit" in {s.reason for s in
+          read_states(grid, launched.manifest)}, "reasons")  # fmt: skip
+    done = cancel(grid)
+    assert (done.told, done.dropped) == (1, 3)
+    until(lambda: not job_processes(grid) and not said("squeue", "-h").strip(), "the end")
+    assert set(states(grid).values()) == {"stopped"}
+    (grid / "go").touch()
+    assert len(launch(toy_plan(), grid, on_slurm()).started) == 4
+    until(lambda: ended(grid), "everything")
+
+
+def test_what_sbatch_refuses_is_shown_in_its_words(grid):
+    with pytest.raises(UserError, match=r"sbatch refuses: sbatch: error: .*partition.*nowhere"):
+        launch(toy_plan("launch.partition = 'nowhere'"), grid, on_slurm())
+    assert not grid.exists()
