@@ -105,7 +105,7 @@ def account(directory: Path) -> Account:
         state=state,
         cause=cause,
         flight=flight,
-        origin=origin,
+        origin=origin or str(beat.get("origin") or ""),
         settings={} if found is None else found.config.resolved,
         scores={} if found is None else _scores(found),
         log=outcomes.last_lines(directory, LOG_LINES),

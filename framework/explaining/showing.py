@@ -46,7 +46,7 @@ def _headline(found: Account) -> Text:
 def _facts(found: Account) -> list[tuple[str, str]]:
     facts = []
     if found.cause:
-        facts.append(("cause", found.cause.partition("; first: ")[0]))
+        facts.append(("cause", found.cause))
     if found.origin:
         facts.append(("first", found.origin))
     if found.state == "diverged" and found.broken:

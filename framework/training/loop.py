@@ -126,6 +126,6 @@ class Loop:
         )
         origin = replay.origin(step)
         self.writer.flight_record({"step": float(step), **history[-1][1], ORIGIN: origin})
-        now.cause += f"; first: {origin}"
+        now.origin = origin
         log.warning("first not finite: %s", origin)
         return State.DIVERGED

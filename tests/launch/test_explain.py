@@ -33,7 +33,8 @@ def diverged(tmp_path_factory):
 def test_a_divergence_is_recorded_with_step_cause_and_origin(diverged):
     beat = json.loads((diverged / "heartbeat.json").read_text())
     assert (beat["state"], beat["diverged_step"]) == ("diverged", 2)
-    assert beat["cause"].startswith("loss/total and gradient_norm not finite at step 2; first: ")
+    assert beat["cause"] == "loss/total and gradient_norm not finite at step 2"
+    assert beat["origin"] == "the loss, from outputs of the network that are finite"
     flight = read_run(diverged).flight_recorder
     assert flight["step"].tolist() == [1, 2]
     assert np.isfinite(flight["loss/total"]).tolist() == [True, False]
