@@ -21,6 +21,7 @@ from framework.training.trainer import Trainer
 log = logging.getLogger(__name__)
 
 ORIGIN = "first_not_finite"
+SAMPLES = "samples"
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Loop:
                 self._score()
             if saves:
                 self._save()
-        self._score()
+        self._score(SAMPLES)
         self._save()
         self.pulse.now.state = State.DONE
         return State.DONE
@@ -88,9 +89,11 @@ class Loop:
         self.writer.scalars(step, shown | {"rate/steps_per_second": now.steps_per_second})
         self.pulse.beat()
 
-    def _score(self) -> None:
+    def _score(self, pictures: str = "") -> None:
+        """Record scores and pictures; the latter also as PNG, into that folder of the run's."""
         scores = self.scorer.write(self.writer)
-        self.scorer.write_pictures(self.writer, self.logging.pictures)
+        folder = self.checkpoints.directory.parent / pictures if pictures else None
+        self.scorer.write_pictures(self.writer, self.logging.pictures, folder)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
         log.info("step %d: %s", self.trainer.step, shown)
         self.pulse.now.metrics = scores

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from framework.errors import UserError
-from framework.evaluator import Evaluator
+from framework.evaluator import TRAINED, Evaluator
 from framework.passes import Passes
 from framework.protocols import Batch, LossTerms, Model
 from framework.streams import Streams
@@ -69,6 +69,17 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.averages.update(self.step)
         self._record(loss, norm, reduced(terms))
+
+    def network(self, weights: str) -> nn.Module:
+        """Return the network with the trained weights, or with an average of them, by name.
+
+        Raises:
+            UserError: there are no such weights.
+        """
+        known = {TRAINED: self.model, **self.averages.networks}
+        if weights not in known:
+            raise UserError(f"no weights are called '{weights}': choose one of {', '.join(known)}")
+        return known[weights]
 
     def terms(self, batch: Batch) -> LossTerms:
         """Return a batch's loss terms with what was observed of them."""
