@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from framework.duals import ProductRules
-from framework.protocols import BlockModel, Tangent
+from framework.protocols import Tangent, has_blocks
 
 Pair = tuple[Tensor, Tensor]
 BlockFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -60,7 +60,7 @@ class Passes:
 
     def plain(self, model: nn.Module, inputs: Inputs) -> Tensor:
         """Return F (B, ...)."""
-        if not isinstance(model, BlockModel):
+        if not has_blocks(model):
             return model(inputs.x, inputs.t, inputs.s, inputs.c, inputs.w)
         tokens, condition = model.embed(inputs.x, inputs.t, inputs.s, inputs.c, inputs.w)
         for index, block in enumerate(model.blocks):
@@ -69,7 +69,7 @@ class Passes:
 
     def with_tangent(self, model: nn.Module, inputs: Inputs, tangent: Tangent) -> Pair:
         """Return F and its derivative in the direction of `tangent`, (B, ...) each."""
-        if not isinstance(model, BlockModel):
+        if not has_blocks(model):
             return _input_jvp(model, inputs, tangent)
         (tokens, condition), (d_tokens, d_condition) = _input_jvp(model.embed, inputs, tangent)
         for index, block in enumerate(model.blocks):
