@@ -140,9 +140,7 @@ def _tracked(tensors: tuple[Tensor | None, ...]) -> bool:
     return any(x is not None and x.requires_grad for x in tensors)
 
 
-def _with_autograd(
-    function: type[torch.autograd.Function], op: Any, run: Any, tensors: int
-) -> Any:
+def _with_autograd(function: type[torch.autograd.Function], op: Any, run: Any, tensors: int) -> Any:
     """The op's kernel for torch's autograd keys: `tensors` of its arguments may be tracked."""
 
     def rule(*args: Any) -> Any:

@@ -68,8 +68,12 @@ def store_tile(
 
 @triton.jit
 def load_statistic(
-    source: tl.tensor, row: tl.tensor, n: tl.tensor, outside: tl.constexpr,
-    ROWS: tl.constexpr, MASKED: tl.constexpr,
+    source: tl.tensor,
+    row: tl.tensor,
+    n: tl.tensor,
+    outside: tl.constexpr,
+    ROWS: tl.constexpr,
+    MASKED: tl.constexpr,
 ) -> tl.tensor:
     """One float32 per row for rows [row, row + ROWS); `outside` from row n on if MASKED."""
     rows = row + tl.arange(0, ROWS)

@@ -2,7 +2,9 @@
 
 from components.datasets.checkerboard import Checkerboard
 from components.datasets.digits import Digits
+from components.datasets.fashion_mnist import FashionMNIST
 from components.datasets.gaussian_mixture import GaussianMixture
+from components.datasets.image_folder import ImageFolder
 from components.datasets.spirals import Spirals
 
-__all__ = ["Checkerboard", "Digits", "GaussianMixture", "Spirals"]
+__all__ = ["Checkerboard", "Digits", "FashionMNIST", "GaussianMixture", "ImageFolder", "Spirals"]

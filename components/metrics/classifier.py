@@ -26,7 +26,8 @@ _BATCH = 512
 class Recipe:
     """How the classifier is trained."""
 
-    epochs: int = 24
+    epochs: int = 24  # at most
+    examples: int = 180_000  # shown in all, unless two epochs are more
     batch_size: int = 64
     lr: float = 2e-3
     weight_decay: float = 0.02
@@ -85,6 +86,7 @@ class Classifier(nn.Module):
 def train(dataset: Dataset, recipe: Recipe) -> Classifier:
     """Train the classifier of a dataset on the CPU: same data, machine and recipe, same weights."""
     x, labels = _training_set(dataset)
+    epochs = min(recipe.epochs, max(2, recipe.examples // len(x)))
     generator = torch.Generator().manual_seed(recipe.seed)
     with _single_thread(), torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(recipe.seed)
@@ -94,9 +96,9 @@ def train(dataset: Dataset, recipe: Recipe) -> Classifier:
         )
         batches = math.ceil(len(x) / recipe.batch_size)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, recipe.lr, total_steps=recipe.epochs * batches
+            optimizer, recipe.lr, total_steps=epochs * batches
         )
-        for _ in range(recipe.epochs):
+        for _ in range(epochs):
             order = torch.randperm(len(x), generator=generator)
             for indices in order.split(recipe.batch_size):
                 logits = network(_shifted(x[indices], generator))

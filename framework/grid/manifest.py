@@ -94,10 +94,15 @@ class Manifest:
             raise UserError(
                 f"{path}: schema {schema} is not {SCHEMA}: use the tvmlab that wrote it"
             )
-        for name in ("cells", "former"):
-            values[name] = [CellRecord(**cell) for cell in values[name]]
-        values["submissions"] = [Submission.of(entry) for entry in values["submissions"]]
-        return cls(**values)
+        try:
+            for name in ("cells", "former"):
+                values[name] = [CellRecord(**cell) for cell in values[name]]
+            values["submissions"] = [Submission.of(entry) for entry in values["submissions"]]
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"{path}: not the manifest of a grid ({error}): move it away"
+            ) from error
 
     def continuing(self, old: Manifest | None) -> Manifest:
         """Return this manifest with what an earlier one of the same folder knew."""

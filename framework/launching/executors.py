@@ -43,7 +43,7 @@ def submit_local(folder: Path, pool: Pool) -> submitit.Job[None]:
     executor.update_parameters(
         timeout_min=YEARS_IN_MINUTES, gpus_per_node=len(gpus), visible_gpus=gpus
     )
-    with _job_environment(), _ignored(signal.SIGINT, signal.SIGHUP):
+    with _job_environment(), _ignored(signal.SIGINT, signal.SIGHUP), _silent():
         job: submitit.Job[None] = executor.submit(pool)
     return job
 
@@ -131,6 +131,24 @@ def _user_paths() -> list[str]:
     own = (sys.prefix, sys.base_prefix)
     folders = [str(Path(p).resolve()) for p in sys.path if p]
     return [p for p in folders if Path(p).is_dir() and not p.startswith(own)]
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Give processes started meanwhile no part in our pipes, which would stay open as they do."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(descriptor) for descriptor in (0, 1, 2)]
+    nothing = os.open(os.devnull, os.O_RDWR)
+    try:
+        for descriptor in (0, 1, 2):
+            os.dup2(nothing, descriptor)
+        yield
+    finally:
+        for descriptor, copy in enumerate(kept):
+            os.dup2(copy, descriptor)
+            os.close(copy)
+        os.close(nothing)
 
 
 @contextmanager

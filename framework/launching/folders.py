@@ -14,6 +14,7 @@ from framework.errors import UserError
 from framework.grid.manifest import FILE, Manifest, publish
 from framework.launching.decisions import SOURCES, Decision
 from framework.launching.executors import JOBS
+from framework.launching.snapshots import plugin_files
 
 FORMER = ".former"
 LOCK = ".lock"
@@ -90,8 +91,10 @@ def _write_run(grid: Path, decision: Decision, undo: ExitStack) -> None:
     texts = {CONFIGURATION: decision.cell.resolved.text()}
     if not started:
         texts[SOURCES] = json.dumps(decision.cell.resolved.sources(), indent=1) + "\n"
+    texts |= plugin_files(decision.cell.resolved.plugins)
     for name, text in texts.items():
         path = run / name
+        _make(path.parent, undo)
         before = path.read_text(encoding="utf-8") if path.exists() else None
         if before != text:
             undo.callback(_restore, path, before)

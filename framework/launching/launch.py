@@ -64,6 +64,8 @@ def launch(plan: Plan, grid: Path, options: Options) -> Launched:
         UserError: the folder is another grid's or cannot be written, or sbatch refuses.
     """
     executor = executors.choose(options.executor)
+    if executor == "slurm" and options.fail_fast:
+        raise UserError("--fail-fast: SLURM's jobs know nothing of each other; leave it out")
     folders.check_room(grid, decide(grid, plan, options.retry)[1])
     with folders.create(grid) as undo, claims.hold(grid / folders.LOCK, patience=None):
         _reconcile(grid)

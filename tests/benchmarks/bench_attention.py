@@ -31,9 +31,7 @@ MIB = 2**20
 def draw(shape: tuple[int, ...]) -> list[Tensor]:
     """q, k, v, tq, tk, tv (leaves), do, dto."""
     g = torch.Generator("cuda").manual_seed(0)
-    xs = [
-        torch.randn(shape, device="cuda", dtype=torch.bfloat16, generator=g) for _ in range(8)
-    ]
+    xs = [torch.randn(shape, device="cuda", dtype=torch.bfloat16, generator=g) for _ in range(8)]
     return [x.requires_grad_() for x in xs[:6]] + xs[6:]
 
 

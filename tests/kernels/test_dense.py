@@ -8,9 +8,7 @@ import kernels
 
 def tensors(*, dtype=torch.float64, Nq=5, Nk=7):
     g = torch.Generator().manual_seed(0)
-    return [
-        torch.randn(2, 3, n, 4, generator=g, dtype=dtype) for n in (Nq, Nk, Nk, Nq, Nk, Nk)
-    ]
+    return [torch.randn(2, 3, n, 4, generator=g, dtype=dtype) for n in (Nq, Nk, Nk, Nq, Nk, Nk)]
 
 
 @pytest.mark.parametrize("causal", [False, True])

@@ -34,9 +34,7 @@ def results(attend, xs, cotangents):
 
 
 def compare(xs, *, causal=False):
-    found = results(
-        lambda *ys: kernels.attention_jvp(*ys, causal=causal), xs[:6], xs[6:]
-    )
+    found = results(lambda *ys: kernels.attention_jvp(*ys, causal=causal), xs[:6], xs[6:])
     wide = [x.double() for x in xs]
     expected = results(
         lambda *ys: kernels.dense_attention_jvp(*ys, causal=causal), wide[:6], wide[6:]

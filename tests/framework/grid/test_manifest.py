@@ -53,3 +53,10 @@ def test_what_is_no_manifest_is_said_so(tmp_path, text):
     (tmp_path / "grid.json").write_text(text)
     with pytest.raises(UserError, match=r"grid\.json"):
         Manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema": 1}', '{"schema": 1, "cells": [3]}'])
+def test_a_file_that_is_no_manifest_is_named(tmp_path, content):
+    (tmp_path / "grid.json").write_text(content)
+    with pytest.raises(UserError, match=r"grid\.json"):
+        Manifest.read(tmp_path)

@@ -1,4 +1,4 @@
-"""A launcher of toy grids in a process of its own: python -m tests....launcher DIR STEPS."""
+"""A launcher of toy grids in a process of its own: DIR STEPS [--leave]."""
 
 import sys
 from pathlib import Path
@@ -10,4 +10,5 @@ from tests.framework.launching.conftest import options, toy_plan
 if __name__ == "__main__":
     launched = launch(toy_plan(f"train.steps = {sys.argv[2]}"), Path(sys.argv[1]), options())
     print("launched", flush=True)
-    wait(launched.grid, launched.manifest)
+    if "--leave" not in sys.argv:
+        wait(launched.grid, launched.manifest)

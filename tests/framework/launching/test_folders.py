@@ -2,18 +2,22 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from framework.configuration import Configuration
 from framework.errors import UserError
 from framework.grid.manifest import Manifest
+from framework.grid.plan import plan
 from framework.launching import folders
 from framework.launching.decisions import decide
 from framework.launching.launch import launch
+from framework.launching.waiting import wait
 
-from .conftest import options, run_all, toy_plan
+from .conftest import REPOSITORY, options, run_all, toy_plan
 
 
 def refused(planned, grid, words, **more):
@@ -118,6 +122,35 @@ def test_finished_runs_of_changed_components_are_said_so_and_run_again_if_asked(
     assert again.started == [planned.cells[0].directory]
     assert len(list(grid.glob(".former/*/*/result.json"))) == 1
     assert len(list(grid.glob("*/*/result.json"))) == 4
+
+
+PLUGIN = """
+from framework import register
+
+@register.schedule("toy_of_launch")
+class Toy:
+    def __call__(self, step: int, steps: int) -> float:
+        return {}
+"""
+
+
+def test_plugins_travel_with_the_run(grid, tmp_path, monkeypatch):
+    source = tmp_path / "files" / "launch_plugin.py"
+    source.parent.mkdir()
+    source.write_text(PLUGIN.format(1.0))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    file = source.with_name("grid.gin")
+    file.write_text(
+        f"import launch_plugin\ninclude '{REPOSITORY}/gin/digits.gin'\n"
+        "train.schedule = @toy_of_launch()\ntrain.device = 'cpu'\n"
+    )
+    planned = plan(Configuration.load([file]), "toy")
+    launched = launch(planned, grid, options(runner="tests.framework.launching.loading:run"))
+    source.write_text(PLUGIN.format(2.0))
+    wait(grid, launched.manifest)
+    run = grid / planned.cells[0].directory
+    assert (run / "loaded.py").read_text() == PLUGIN.format(1.0)
+    assert (run / "identity").read_text() == planned.cells[0].identity
 
 
 def test_removed_arms_stay(planned, grid):

@@ -207,6 +207,16 @@ def test_an_interrupt_at_the_terminal_reaches_no_run(planned, grid):
     assert all(each == ["0"] for each in starts(grid).values())
 
 
+def test_a_launch_without_waiting_lets_go_of_its_pipes(grid):
+    act(grid, WAITING | {"target_decay=0.9": {"wait": 7}})
+    command = [sys.executable, "-m", "tests.framework.launching.launcher", str(grid), "12"]
+    done = subprocess.run([*command, "--leave"], capture_output=True, cwd=REPOSITORY, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"launched\n")
+    assert set(states(grid).values()) <= {"running", "queued"}
+    (grid / "go").touch()
+    until(lambda: set(states(grid).values()) == {"done"}, "the runs to go on to their end")
+
+
 def test_inline_runs_here_one_after_another(planned, grid, undisturbed):
     from framework.launching import presenting
 
