@@ -54,9 +54,7 @@ class Latents:
         vae: LocalPath | None = None,
     ) -> None:
         at_least("resolution", resolution, 1)
-        require(
-            len(mean) == len(std) > 0, f"mean has {len(mean)} channels and std has {len(std)}"
-        )
+        require(len(mean) == len(std) > 0, f"mean has {len(mean)} channels and std has {len(std)}")
         for value in std:
             positive("std", value)
         self.name = "latents"

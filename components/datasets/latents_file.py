@@ -94,7 +94,7 @@ def _read(path: Path, file: h5py.File) -> LatentsFile:
     labels = np.asarray(file[LABELS], dtype=np.int64)
     classes = int(file.attrs["num_classes"])
     require(
-        len(labels) > 0 and 0 <= labels.min() and labels.max() < classes,
+        len(labels) > 0 and labels.min() >= 0 and labels.max() < classes,
         f"{path} has labels outside of its {classes} classes, or none at all",
     )
     names = [*POSTERIOR, *(FLIPPED if FLIPPED[0] in file else ())]

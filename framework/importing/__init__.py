@@ -7,12 +7,14 @@
 from framework.importing.archives import is_torch_save, read_torch_save
 from framework.importing.modules import find_module, parameters
 from framework.importing.names import read_pickle
+from framework.importing.numpy_arrays import array
 from framework.importing.vocabulary import Instance, Name, RefusedError
 
 __all__ = [
     "Instance",
     "Name",
     "RefusedError",
+    "array",
     "find_module",
     "is_torch_save",
     "parameters",

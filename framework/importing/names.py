@@ -80,6 +80,7 @@ BUILDERS: Mapping[str, Builder] = {
     "torch.device": lambda *place: Instance("torch.device", {"place": place}),
     "collections.OrderedDict": _ordered,
     "builtins.set": _set,
+    "__builtin__.set": _set,  # its name in old protocols
     "_codecs.encode": _encoded,
     "numpy.dtype": numpy_arrays.dtype,
     **{f"numpy.core.{name}": builder for name, builder in _ARRAYS.items()},

@@ -117,7 +117,7 @@ def from_bytes(data: object) -> Storage:
         raise RefusedError("it holds a storage that is damaged") from error
     if not isinstance(loaded, torch.storage.TypedStorage) or loaded.dtype != dtype:
         raise RefusedError("it holds something that is no storage")
-    return Storage(torch.empty(0, dtype=dtype).set_(loaded.untyped()))
+    return Storage(torch.empty(0, dtype=dtype).set_(loaded))
 
 
 def _announced(data: bytes) -> tuple[torch.dtype, int]:
