@@ -76,7 +76,7 @@ class _Machine:
         if name in _IGNORED:
             return
         if name in _LITERALS:
-            self._stack.append(argument)
+            self._stack.append(bytes(argument) if isinstance(argument, bytearray) else argument)
         elif name in _CONSTANTS:
             self._stack.append(_CONSTANTS[name])
         elif name in _MAKERS:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+from functools import reduce
+from operator import mul
 
 import torch
 from torch import Tensor
@@ -58,7 +60,7 @@ def tensor(
     (start,) = _counts((offset,))
     if not isinstance(storage, Storage) or len(sizes) != len(strides):
         raise RefusedError("it describes a tensor without a storage that fits")
-    held, numbers = len(storage.flat), torch.Size(sizes).numel()
+    held, numbers = len(storage.flat), reduce(mul, sizes, 1)
     last = start + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
     if numbers > held or (numbers and last >= held):
         raise RefusedError(f"it describes a tensor {sizes} in a storage of {held} numbers")
