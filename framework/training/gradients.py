@@ -9,18 +9,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from framework.protocols import Batch, Evaluate, Loss
+from framework.protocols import Batch, Evaluate, Loss, LossTerms
 from framework.sections import section
+from framework.training.observation import observed_terms, reduced
 
 WARM_UP = 3  # steps before a capture, so that kernels are compiled and libraries have started
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Means over the global batch: the loss and its parts, 0-d each, without gradient."""
+    """The mean loss of the global batch and what was observed of it, 0-d each, without gradient."""
 
     loss: Tensor
-    parts: Mapping[str, Tensor]
+    observed: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,14 @@ class Gradients:
         size = len(batch.x0)
         totals, parts = [], []
         for piece in micro_batches(batch, self.pieces):
-            terms = self.loss(piece, self.evaluate)
+            terms = observed_terms(self.loss, piece, self.evaluate)
             with section("backward"):
                 self.scale(terms.total.sum() / size).backward()
             totals.append(terms.total.detach())
             parts.append(terms.parts)
-        means = {name: torch.cat([part[name] for part in parts]).nanmean() for name in parts[0]}
-        return Summary(torch.cat(totals).mean(), means)
+        total = torch.cat(totals)
+        seen = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return Summary(total.mean(), reduced(LossTerms(total, seen)))
 
 
 def micro_batches(batch: Batch, pieces: int) -> Iterator[Batch]:

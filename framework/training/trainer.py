@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from framework.errors import UserError
-from framework.evaluator import Evaluator
+from framework.evaluator import TRAINED, Evaluator
 from framework.passes import Passes
-from framework.protocols import Batch, Model
+from framework.protocols import Batch, LossTerms, Model
 from framework.sections import section
 from framework.streams import Streams
 from framework.training.averages import Averages
 from framework.training.gradients import Gradients, GraphedGradients, Summary
+from framework.training.observation import observed_terms
 from framework.training.precision import autocast, scaler
 from framework.training.recorder import Recorder
 from framework.training.settings import Train
@@ -53,11 +54,9 @@ class Trainer:
         settings = self.settings
         passes = replace(passes, checkpoint_every=settings.checkpointing)
         autocasting = partial(autocast, settings.precision, self.device)
+        self._evaluate = Evaluator(self.model, self.averages.networks, passes, autocasting)
         gradients = Gradients(
-            settings.loss,
-            Evaluator(self.model, self.averages.networks, passes, autocasting),
-            self._scaler.scale,
-            settings.accumulation,
+            settings.loss, self._evaluate, self._scaler.scale, settings.accumulation
         )
         graphed = settings.cuda_graphs and self.device.type == "cuda"
         self._gradients = GraphedGradients(gradients, self.model) if graphed else gradients
@@ -83,6 +82,21 @@ class Trainer:
         with section("logging"):
             self._record(summary, norm)
 
+    def network(self, weights: str) -> nn.Module:
+        """Return the network with the trained weights, or with an average of them, by name.
+
+        Raises:
+            UserError: there are no such weights.
+        """
+        known = {TRAINED: self.model, **self.averages.networks}
+        if weights not in known:
+            raise UserError(f"no weights are called '{weights}': choose one of {', '.join(known)}")
+        return known[weights]
+
+    def terms(self, batch: Batch) -> LossTerms:
+        """Return a batch's loss terms with what was observed of them."""
+        return observed_terms(self.settings.loss, batch, self._evaluate)
+
     def _clip(self) -> Tensor:
         """Return the norm of the whole gradient, bounding it if asked to."""
         limit = self.settings.clip_norm
@@ -98,10 +112,9 @@ class Trainer:
             group["lr"] = rate * factor
 
     def _record(self, summary: Summary, norm: Tensor) -> None:
-        means = {f"loss/{name}": mean for name, mean in summary.parts.items()}
         rate = torch.full((), self.optimizer.param_groups[0]["lr"], device=self.device)
         values = {"loss/total": summary.loss, "gradient_norm": norm, "learning_rate": rate}
-        self.recorder.record(self.step, values | means)
+        self.recorder.record(self.step, values | dict(summary.observed))
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
