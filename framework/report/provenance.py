@@ -101,7 +101,7 @@ def _detail(run: dict) -> str:
     where = f"step {int(step)}" if pd.notna(step) else ""
     if run["state"] == "done":
         return where
-    cause = run["cause"] if isinstance(run["cause"], str) else ""
+    cause = run["cause"].removesuffix(f" at {where}") if isinstance(run["cause"], str) else ""
     return ": ".join(part for part in (where, cause) if part)
 
 
