@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from framework import UserError
 from framework.configuration import Configuration
 from framework.training.experiment import Experiment
 from framework.training.trainer import construct_model
@@ -28,11 +29,18 @@ PUBLISHED = {  # FID of 1, 2 and 4 steps (Table 6)
 }
 
 
-def experiment_of(name, folder):
+def experiment_of(name, folder, *more):
     resolution = MODELS[name][-1]
     path = write_latents(folder / "latents.h5", count=2, resolution=resolution, classes=1000)
-    sets = [f"datasets.latents.path = {str(path)!r}", "datasets.latents.vae = None"]
-    return Experiment.build(Configuration.load([GIN / f"{name}.gin"], sets).resolve())
+    sets = [
+        f"datasets.latents.path = {str(path)!r}",
+        "datasets.latents.vae = None",
+        "evaluation.metrics = ()",  # which needs weights that only its user can fetch
+        *more,
+    ]
+    return Experiment.build(
+        Configuration.load([GIN / f"{name}.gin"], sets).resolve(refuse_unused=False)
+    )
 
 
 def test_these_are_all_of_them():
@@ -63,6 +71,19 @@ def test_it_resolves_and_builds_at_full_size(name, tmp_path):
     count = sum(parameter.numel() for parameter in model.parameters())
     assert count == pytest.approx(678e6, rel=0.005)
     assert model.blocks[0].attention.q_norm.scale.shape == (64,)
+
+
+def test_what_fid_lacks_is_said_before_the_first_step(tmp_path):
+    metric = "evaluation.metrics = (@metrics.frechet_inception_distance,)"
+    with pytest.raises(UserError, match=r"set datasets\.latents\.vae") as refusal:
+        experiment_of("imagenet256", tmp_path, metric).check()
+    assert "\n" not in str(refusal.value)
+
+
+def test_training_without_a_file_is_refused_before_the_first_step(tmp_path):
+    experiment = experiment_of("imagenet256", tmp_path, "datasets.latents.path = None")
+    with pytest.raises(UserError, match="'latents' and has no training examples"):
+        experiment.check()
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

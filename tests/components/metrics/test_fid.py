@@ -210,8 +210,9 @@ def test_what_is_missing_is_named_with_the_ways_to_get_it(weights, tmp_path, mon
 def test_weights_run_nothing(weights, tmp_path):
     proof = tmp_path / "proof"
     weights.write_bytes(pickle.dumps({"weight": Hostile(proof)}))
+    metric = FrechetInceptionDistance(Digits())
     with pytest.raises(UserError, match="does not hold the weights"):
-        FrechetInceptionDistance(Digits())
+        metric(Digits().held_out().x, torch.zeros(300))
     assert not proof.exists()
 
 
