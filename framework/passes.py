@@ -51,12 +51,14 @@ class Passes:
     """How a network is run.
 
     Replace the two functions to compile blocks. Of every `checkpoint_every` blocks the first keeps
-    its inputs only and runs again in the backward pass, tangent and all; 0 keeps everything.
+    its inputs only and runs again in the backward pass, tangent and all; 0 keeps everything. With
+    `alike` every block's inputs ask for gradient, the first one's too: one compilation serves all.
     """
 
     block_forward: BlockFunction = block_forward
     block_jvp: BlockJvp = block_jvp
     checkpoint_every: int = 0
+    alike: bool = False
 
     def plain(self, model: nn.Module, inputs: Inputs) -> Tensor:
         """Return F (B, ...)."""
@@ -83,10 +85,16 @@ class Passes:
 
         The checkpoint goes around the jvp: inside one PyTorch cannot run it again.
         """
+        if self.alike and torch.is_grad_enabled():
+            args = tuple(_asking_for_gradient(x) if isinstance(x, Tensor) else x for x in args)
         every = self.checkpoint_every
         if every == 0 or index % every or not torch.is_grad_enabled():
             return function(*args)
         return checkpoint(function, *args, use_reentrant=False)
+
+
+def _asking_for_gradient(x: Tensor) -> Tensor:
+    return x if x.requires_grad else x.detach().requires_grad_()
 
 
 def _input_jvp(function: Callable, inputs: Inputs, tangent: Tangent) -> tuple:

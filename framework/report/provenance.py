@@ -33,6 +33,7 @@ class RunLink:
     seconds: str
     commit: str
     folder: str
+    samples: bool
     command: str
 
 
@@ -89,6 +90,7 @@ def _run_links(
                 seconds=duration(float(run["seconds"])),
                 commit=facts.get(str(run["directory"]), RunFacts()).git_commit[:10],
                 folder=os.path.relpath(folder, output),
+                samples=(folder / "samples").is_dir(),
                 command=repeat_command(folder),
             )
         )

@@ -7,27 +7,28 @@ double the time to compile.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
 
 import torch
 from torch._functorch import config as functorch_config
 
 from framework.passes import Passes, block_forward, block_jvp
-from framework.protocols import Batch
+from framework.protocols import Batch, has_blocks
 from framework.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
 
-def compiled_passes() -> Passes:
+def compiled_passes(backend: str | Callable[..., Any] = "inductor") -> Passes:
     """Return passes whose block functions are compiled as whole graphs at their first call.
 
     `torch.func.jvp` stays inside the compiled function: around a compiled module it is refused.
     """
-    return Passes(
-        block_forward=torch.compile(block_forward, fullgraph=True, dynamic=False),
-        block_jvp=torch.compile(block_jvp, fullgraph=True, dynamic=False),
-    )
+    whole = partial(torch.compile, fullgraph=True, dynamic=False, backend=backend)
+    return Passes(block_forward=whole(block_forward), block_jvp=whole(block_jvp), alike=True)
 
 
 def compile_steps(trainer: Trainer, batch: Batch) -> None:
@@ -35,6 +36,12 @@ def compile_steps(trainer: Trainer, batch: Batch) -> None:
 
     The batch is only tried on: forward and backward are compiled before the first update.
     """
+    if not has_blocks(trainer.model):
+        log.warning(
+            "train.compile: %s comes without blocks, and runs as it is",
+            type(trainer.model).__name__,
+        )
+        return
     trainer.use(compiled_passes())
     try:
         with recompute_all_but_products():

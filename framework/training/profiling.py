@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEventAvg
 from torch.profiler import ProfilerActivity
 
@@ -120,15 +119,15 @@ def _kernels(trainer: Trainer, batches: Batches, steps: int, trace: Path | None)
 
 
 def _costliest(averages: Sequence[FunctionEventAvg], on_gpu: bool, steps: int) -> list[Kernel]:
-    wanted = DeviceType.CUDA if on_gpu else DeviceType.CPU
+    wanted = "CUDA" if on_gpu else "CPU"
     kernels = [
         Kernel(
-            entry.key,
+            str(entry.key),
             (entry.self_device_time_total if on_gpu else entry.self_cpu_time_total) / steps / 1e3,
             entry.count / steps,
         )
         for entry in averages
-        if entry.device_type == wanted
+        if entry.device_type.name == wanted
     ]
     return sorted(kernels, key=lambda kernel: -kernel.milliseconds)[:KERNELS]
 

@@ -149,6 +149,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "floor_ms": operations / REACHED_RATE * 1e3,
         "operations": operations,
         "seconds_from_process_start": {k: v - arguments.started for k, v in marks.items()},
+        "graphs": torch._dynamo.utils.counters["stats"]["unique_graphs"],
         "losses": [loss, trainer.recorder.means(trainer.step, 1)["loss/total"]],
         "released_ms_gb": case.released,
         "reach_ms_gb": case.reach,
@@ -224,7 +225,8 @@ def line(result: dict[str, Any]) -> str:
     return (
         f"{result['case']:<20} {result['median_ms']:8.2f} ms {result['peak_gb']:5.1f} GB"
         f"   first step {seconds['first_step']:5.1f} s   floor {result['floor_ms']:6.1f} ms"
-        f"   released {released}   reach {reach} {''.join(result['warnings'])}"
+        f"   released {released}   reach {reach}"
+        f"   {result['graphs']} compiled graphs {''.join(result['warnings'])}"
     )
 
 
