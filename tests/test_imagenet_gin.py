@@ -8,6 +8,7 @@ import torch
 
 from framework import UserError
 from framework.configuration import Configuration
+from framework.training import State, folder, run
 from framework.training.experiment import Experiment
 from framework.training.trainer import construct_model
 from tests.components.datasets.latents_files import write_latents
@@ -71,6 +72,20 @@ def test_it_resolves_and_builds_at_full_size(name, tmp_path):
     count = sum(parameter.numel() for parameter in model.parameters())
     assert count == pytest.approx(678e6, rel=0.005)
     assert model.blocks[0].attention.q_norm.scale.shape == (64,)
+
+
+def test_it_trains_on_latents(tmp_path):
+    path = write_latents(tmp_path / "latents.h5", count=6, resolution=8, classes=1000)
+    sizes = {"hidden_size": 16, "depth": 1, "num_heads": 2}
+    sets = [f"models.dit.{name} = {value}" for name, value in sizes.items()]
+    sets += [f"datasets.latents.path = {str(path)!r}", "datasets.latents.resolution = 8"]
+    sets += ["datasets.latents.vae = None", "train.compile = False", "evaluation.metrics = ()"]
+    sets += ["train.batch_size = 4", "train.accumulation = 2", "train.precision = 'fp32'"]
+    sets += ["train.steps = 2", "logging.pictures = 2"]
+    resolved = Configuration.load([GIN / "imagenet256_w2.gin"], sets).resolve()
+    folder.prepare(tmp_path / "run", resolved)
+    assert run(tmp_path / "run") is State.DONE
+    assert (tmp_path / "run/checkpoints/step-00000002.pt").is_file()
 
 
 def test_what_fid_lacks_is_said_before_the_first_step(tmp_path):
