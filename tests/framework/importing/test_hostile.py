@@ -1,5 +1,6 @@
 """Pickles that ask for what they should not get: refused by name, with nothing run."""
 
+import copy
 import io
 import pickle
 import struct
@@ -14,6 +15,7 @@ from framework.importing import (
     RefusedError,
     array,
     names,
+    parameters,
     read_pickle,
     read_torch_save,
 )
@@ -212,6 +214,30 @@ def test_a_bomb_of_references_takes_no_memory(tmp_path):
     assert isinstance(value, tuple)
 
 
+def test_one_object_is_not_copied_a_thousand_times(tmp_path):
+    data = storage(200_000)
+    again = b"0ctorch.storage\n_load_from_bytes\nh\x01\x85R"
+    first = b"N" + b"0ctorch.storage\n_load_from_bytes\n" + binary(data) + b"q\x01\x85R"
+    assert read_pickle(written(tmp_path, first + again)) is not None
+    pairs = b"N0](" + b"".join(number(i) + b"K\x00\x86" for i in range(9000)) + b"eq\x010N"
+    for code in (
+        first + again * 1000,
+        pairs + b"0ccollections\nOrderedDict\nh\x01\x85R" * 1000,
+    ):
+        with pytest.raises(RefusedError, match="copies far more than it holds"):
+            read_pickle(written(tmp_path, code))
+
+
+def test_networks_that_hold_each_other_end(tmp_path):
+    wide, deep, round_about = Instance("a"), Instance("b"), Instance("c")
+    wide.state["_modules"] = {f"{i}": Instance("leaf") for i in range(1000)}
+    deep.state["_modules"] = {f"{i}": wide for i in range(1000)}
+    round_about.state["_modules"] = {"x": round_about}
+    for network in (deep, round_about):
+        with pytest.raises(RefusedError, match=r"its networks (have more|are nested)"):
+            parameters(network)
+
+
 def test_deep_nesting_is_read_without_recursion(tmp_path):
     value = read_pickle(written(tmp_path, b")" + b"\x85" * 300_000))
     assert isinstance(value, tuple)
@@ -230,7 +256,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
 
 
 def good():
-    module = torch.nn.Linear(2, 3)
+    module = torch.nn.Linear(20, 30)
     return {"net": Record("Net", module.__dict__), "kwargs": {"a": [1, 2.0, None, True, b"x"]}}
 
 
@@ -283,7 +309,21 @@ def repacked(data, change, compression=zipfile.ZIP_STORED):
     return stream.getvalue()
 
 
+def overlapping(data):
+    """The archive with a directory that names the largest entry ten times."""
+    stream = io.BytesIO(data)
+    with zipfile.ZipFile(stream, "a") as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+        for number_ in range(10):
+            twin = copy.copy(largest)
+            twin.filename = f"archive/data/9{number_}"
+            archive.filelist.append(twin)
+        archive._didModify = True
+    return stream.getvalue()
+
+
 HOSTILE_ARCHIVES = {
+    "larger than the whole": lambda d, p: overlapping(d),
     "compressed": lambda d, p: repacked(d, lambda n, c: c, zipfile.ZIP_DEFLATED),
     "is missing": lambda d, p: repacked(d, lambda n, c: None if n.endswith("data/0") else c),
     "which has 4 bytes": lambda d, p: repacked(d, lambda n, c: b"1234" if "data/0" in n else c),
