@@ -55,7 +55,11 @@ class Score:
 
 
 class Metric(Protocol):
-    """Judges samples against a dataset. Built with `dataset`."""
+    """Judges samples against a dataset. Built with `dataset`, when samples are first judged.
+
+    A class with `built_early = True` is built before training too, so that what it lacks is said
+    then and not after days: its constructor has to be quick.
+    """
 
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return the scores of samples (M, ...), standardised like the data, asked of labels (M,).

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from framework.configuration.building import refusals
 from framework.errors import UserError
 from framework.passes import Passes
 from framework.protocols import Metric, Score
@@ -93,7 +94,8 @@ class Scorer:
 
     def _scores(self, samples: Tensor, classes: Tensor) -> list[Score]:
         if not self._metrics:  # a metric may train a classifier: only when first needed
-            self._metrics = [build(dataset=self._dataset) for build in self._settings.metrics]
+            with refusals(()):
+                self._metrics = [build(dataset=self._dataset) for build in self._settings.metrics]
         return [score for metric in self._metrics for score in metric(samples, classes)]
 
     def record(self, writer: RunWriter, measured: Measured) -> None:
