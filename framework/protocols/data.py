@@ -55,7 +55,11 @@ class Score:
 
 
 class Metric(Protocol):
-    """Judges samples against a dataset. Built with `dataset`."""
+    """Judges samples against a dataset. Built with `dataset`.
+
+    One that cannot judge every dataset has a static method `fits(dataset)` that raises a UserError
+    for those: it is asked before training, and has to be cheap.
+    """
 
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return the scores of samples (M, ...), standardised like the data, asked of labels (M,).

@@ -60,6 +60,7 @@ class Scorer:
             trainer.settings.loss.flow_map,
             Passes(),
             partial(autocast, trainer.settings.precision, trainer.device),
+            self._dataset.num_classes,
         )
         settings = self._settings
         return draw(
