@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor
+
+from framework.protocols.sampling import Field
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,17 @@ class Score:
     name: str
     value: float
     direction: Literal["lower", "higher"]
+
+
+@runtime_checkable
+class FieldMetric(Protocol):
+    """A metric that asks the trained flow itself, beside or instead of its samples.
+
+    It is a `Metric` too, whose scores of samples may be an empty list.
+    """
+
+    def field_scores(self, field: Field, noise: Tensor, labels: Tensor, w: Tensor) -> list[Score]:
+        """Return scores of one jump from noise (M, ...) to data, for labels and weights w (M,)."""
 
 
 class Metric(Protocol):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from statistics import fmean
 
+import torch
 from torch import Tensor
 
 from framework.errors import UserError
 from framework.passes import Passes
-from framework.protocols import Metric, Score
+from framework.protocols import FieldMetric, Metric, Score
 from framework.results import RunWriter
 from framework.streams import Streams
 from framework.training.precision import autocast
@@ -41,6 +42,10 @@ class Scorer:
                     self._write_score(writer, score, nfe, block)
                     short = score.name.partition("@")[0]
                     values.setdefault(f"{short}/nfe={nfe}", []).append(score.value)
+        for block in range(self._settings.blocks):
+            for score in self._field_scores(*self._draws.block(block, self._settings.samples)):
+                self._write_score(writer, score, 1, block)
+                values.setdefault(f"{score.name}/nfe=1", []).append(score.value)
         return {name: fmean(found) for name, found in values.items()}
 
     def write_pictures(self, writer: RunWriter, count: int) -> None:
@@ -53,24 +58,43 @@ class Scorer:
             images = self._dataset.images(samples.cpu())
             writer.samples(self._trainer.step, nfe, images.numpy(), classes.cpu().numpy())
 
-    def _sample(self, latents: Tensor, classes: Tensor, nfe: int) -> Tensor:
+    def _field_scores(self, latents: Tensor, classes: Tensor) -> list[Score]:
+        """Ask the metrics that judge the flow itself, by one jump."""
+        asking = [metric for metric in self._all_metrics() if isinstance(metric, FieldMetric)]
+        if not asking:
+            return []
+        field, w = self._field(), torch.full_like(classes, self._weight, dtype=latents.dtype)
+        return [s for metric in asking for s in metric.field_scores(field, latents, classes, w)]
+
+    def _field(self) -> NetworkField:
         trainer = self._trainer
-        field = NetworkField(
+        return NetworkField(
             trainer.averages.networks[EVALUATION],
             trainer.settings.loss.flow_map,
             Passes(),
             partial(autocast, trainer.settings.precision, trainer.device),
             self._dataset.num_classes,
         )
+
+    def _sample(self, latents: Tensor, classes: Tensor, nfe: int) -> Tensor:
         settings = self._settings
         return draw(
-            settings.sampler, field, latents, classes, self._weight, nfe, settings.batch_size
+            settings.sampler,
+            self._field(),
+            latents,
+            classes,
+            self._weight,
+            nfe,
+            settings.batch_size,
         )
 
     def _scores(self, samples: Tensor, classes: Tensor) -> list[Score]:
+        return [score for metric in self._all_metrics() for score in metric(samples, classes)]
+
+    def _all_metrics(self) -> list[Metric]:
         if not self._metrics:  # a metric may train a classifier: only when first needed
             self._metrics = [build(dataset=self._dataset) for build in self._settings.metrics]
-        return [score for metric in self._metrics for score in metric(samples, classes)]
+        return self._metrics
 
     def _write_score(self, writer: RunWriter, score: Score, nfe: int, block: int) -> None:
         writer.evaluation(
