@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from framework import command
+from framework.errors import UserError
+from framework.launching import claims
 from framework.training import State, experiment, folder, run
 
 
@@ -28,7 +30,10 @@ def program() -> int:
     directory: Path = arguments.output or default
     folder.prepare(directory, resolved)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    state = run(directory)
+    with claims.claim(directory) as mine:
+        if not mine:
+            raise UserError(f"{directory}: another process trains this run: wait, or stop it first")
+        state = run(directory)
     print(f"{state}: {directory}")
     return 0 if state is State.DONE else 1
 

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from framework import UserError
 from framework.protocols import Dataset, Examples
 
 
@@ -34,10 +35,10 @@ def known_flow(name: str, dataset: Dataset) -> KnownFlow:
     """Return a dataset as one with a known flow.
 
     Raises:
-        ValueError: it has none.
+        UserError: it has none.
     """
     if not isinstance(dataset, KnownFlow):
-        raise ValueError(
+        raise UserError(
             f"metrics.{name} needs the exact flow, which {dataset.name} does not know: use "
             "datasets.gaussian_mixture"
         )

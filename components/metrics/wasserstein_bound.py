@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,9 +22,9 @@ _LATTICE = 16  # points a side of the square on which the Lipschitz constant is 
 class BoundTerms:
     """The integrand at midpoints r of equal intervals of [0, 1], each (R,).
 
-    `lipschitz` is L(r), `one_sided` the largest eigenvalue of minus the symmetric part of the
-    Jacobian of u(., r), which is at most L(r) and bounds growth as well, `terminal` E ||d/dr f(x_1, 1, r) - u(x_1 + f, r)||² and `velocity`
-    E ||u(x_r, r) - u_exact(x_r, r)||².
+    `lipschitz` is L(r); `one_sided`, at most that, the top eigenvalue of minus the symmetric part
+    of the Jacobian of u(., r), which bounds growth as well; `terminal` is
+    E ||d/dr f(x_1, 1, r) - u(x_1 + f, r)||² and `velocity` E ||u(x_r, r) - u_exact(x_r, r)||².
     """
 
     lipschitz: Tensor
@@ -186,6 +187,8 @@ class _Moment:
             axis[:, k] = 1
             columns.append(torch.func.jvp(self.velocity, (x,), (axis,))[1])
         jacobian = torch.stack(columns, dim=-1).cpu()
+        if not bool(jacobian.isfinite().all()):
+            return math.nan, math.nan
         turned = -(jacobian + jacobian.mT) / 2
         stretch = torch.linalg.matrix_norm(jacobian, 2).max()
         return float(stretch), float(torch.linalg.eigvalsh(turned).max())

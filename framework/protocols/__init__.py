@@ -32,6 +32,7 @@ from framework.protocols.networks import (
     Role,
     SecondTime,
     TimeEmbedding,
+    has_blocks,
 )
 from framework.protocols.sampling import Field, Sampler
 
@@ -67,4 +68,5 @@ __all__ = [
     "TimeSampler",
     "Times",
     "WeightAverage",
+    "has_blocks",
 ]

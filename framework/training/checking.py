@@ -17,7 +17,7 @@ from framework.configuration.values import Reference
 from framework.errors import UserError
 from framework.evaluator import MOVABLE, TRAINED
 from framework.passes import Inputs, Passes
-from framework.protocols import BlockModel, Tangent
+from framework.protocols import Tangent, has_blocks
 from framework.training import demands
 from framework.training.demands import Demands, LossDemands
 from framework.training.settings import Evaluation, Train
@@ -59,7 +59,7 @@ class Combination:
             t, s, w = (torch.ones(2, requires_grad=True) for _ in range(3))
             inputs = Inputs(x, t, s, torch.zeros(2, dtype=torch.int64), w)
         model = self._name("train.model")
-        if isinstance(self.model, BlockModel):  # blocks are alike: one of them says it
+        if has_blocks(self.model):  # blocks are alike: one of them says it
             self.model.blocks = self.model.blocks[:1]
         try:
             F = Passes().plain(self.model, inputs)

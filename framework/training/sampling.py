@@ -26,7 +26,7 @@ class NetworkField:
         flow_map: FlowMap,
         passes: Passes,
         autocast: Callable[[], AbstractContextManager],
-        empty_class: int = -1,  # no class: the network refuses it
+        empty_class: int,
     ) -> None:
         self.empty_class = empty_class
         self._network = network

@@ -112,5 +112,5 @@ def test_an_exact_flow_has_no_error_and_no_bound():
 def test_labels_and_unknown_flows_are_refused():
     with pytest.raises(UserError, match="8 classes: set its labelled = False"):
         WassersteinBound(GaussianMixture())
-    with pytest.raises(ValueError, match="spirals does not know"):
+    with pytest.raises(UserError, match="spirals does not know"):
         FlowError(Spirals())
