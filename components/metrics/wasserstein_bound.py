@@ -176,8 +176,8 @@ class _Moment:
         def displacement(r: Tensor) -> Tensor:
             return self.field.displacement(x, one, r, self.labels(x), w)
 
-        moved, speed = torch.func.jvp(displacement, (self.times(x),), (one,))
-        return moved, speed
+        found = torch.func.jvp(displacement, (self.times(x),), (one,))
+        return found[0], found[1]
 
     def rates(self, x: Tensor) -> tuple[float, float]:
         """Return the largest |J|, and eigenvalue of -(J + J^T) / 2, at any of the points."""

@@ -21,6 +21,8 @@ LARGE = {  # what a check needs beyond the smallest sizes
     "models.dit": {"hidden_size": 16, "depth": 2, "num_heads": 2},
     "models.mlp": {"shape": (2,)},
     "metrics.wasserstein": {"dataset": GaussianMixture(size=64)},
+    "metrics.flow_error": {"dataset": GaussianMixture(size=64)},
+    "metrics.wasserstein_bound": {"dataset": GaussianMixture(size=64, labelled=False)},
 }
 
 
