@@ -75,3 +75,17 @@ def test_it_runs_on_fashion_mnist_when_one_line_changes(table, clothes, tmp_path
     large = checked(path, [f"datasets.fashion_mnist.path = {str(clothes)!r}"])
     assert [arm.name for arm in large.arms] == [arm.name for arm in small.arms]
     assert {cell.resolved.settings["train.batch_size"] for cell in large.cells} == {256}
+
+
+def test_the_bound_of_theorem_1_is_planned_in_the_plane():
+    planned = checked(FOLDER / "wasserstein_bound.gin")
+    assert {cell.resolved.settings["train.dataset"].selector for cell in planned.cells} == {
+        "datasets.gaussian_mixture"
+    }
+    assert len(planned.arms) == 5
+
+
+@pytest.mark.parametrize("size", ["s", "b", "l", "xl"])
+def test_a_size_is_one_more_file(size):
+    paths = [ROOT / "gin/digits.gin", ROOT / f"gin/sizes/{size}.gin"]
+    Experiment.build(Configuration.load(paths).resolve()).check()
