@@ -83,6 +83,7 @@ def _images(run: Restored, wanted: Wanted, classes: Sequence[int], nfe: int) -> 
         train.loss.flow_map,
         Passes(),
         partial(autocast, train.precision, device),
+        train.dataset.num_classes,
     )
     shape = train.dataset.shape
     noise = Streams(wanted.seed).normal("samples", 0, range(wanted.count), shape, device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from framework.results import RunWriter
@@ -37,6 +38,7 @@ class Loop:
     checkpoints: Checkpoints
     pulse: Pulse
     stop: StopRequest
+    diagnostics: Callable[[], dict[str, float]] = dict
     _mark: float = field(default_factory=time.monotonic)  # when stepping last went on
 
     def run(self) -> State:
@@ -86,7 +88,11 @@ class Loop:
         now.seconds += seconds
         now.steps_per_second = (step - now.step) / max(seconds, 1e-9)
         now.step = step
-        self.writer.scalars(step, shown | {"rate/steps_per_second": now.steps_per_second})
+        measured = self.diagnostics()
+        rate = {"rate/steps_per_second": now.steps_per_second}
+        self.writer.scalars(step, shown | rate | measured)
+        if measured:
+            self._mark = time.monotonic()
         self.pulse.beat()
 
     def _score(self, pictures: str = "") -> None:

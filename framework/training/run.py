@@ -17,6 +17,7 @@ from framework.streams import Streams
 from framework.training import compilation, provenance
 from framework.training.batches import Batches
 from framework.training.checkpoints import Checkpoints
+from framework.training.diagnostics import Diagnostics
 from framework.training.experiment import Experiment
 from framework.training.flops import flops_per_step
 from framework.training.folder import CONFIG
@@ -79,6 +80,7 @@ def _run(directory: Path, pulse: Pulse, stop: StopRequest) -> State:
             checkpoints=checkpoints,
             pulse=pulse,
             stop=stop,
+            diagnostics=Diagnostics(experiment.logging.diagnostics, trainer),
         ).run()
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from framework.configuration.building import refusals
 from framework.errors import UserError
 from framework.passes import Passes
-from framework.protocols import Metric, Score
+from framework.protocols import FieldMetric, Metric, Score
 from framework.results import RunWriter
 from framework.streams import Streams
 from framework.training.pictures import save_sheet
@@ -53,6 +54,9 @@ class Scorer:
                 samples = self._sample(latents, classes, nfe)
                 for score in self._scores(samples, classes):
                     yield Measured(score, nfe, block)
+        for block in range(self._settings.blocks):
+            for score in self._field_scores(*self._draws.block(block, self._settings.samples)):
+                yield Measured(score, 1, block)
 
     def write(self, writer: RunWriter) -> dict[str, float]:
         """Record the scores at the trainer's step; return their means over the blocks by name."""
@@ -79,24 +83,44 @@ class Scorer:
                 columns = min(self._dataset.num_classes, count)
                 save_sheet(folder / f"nfe={nfe}.png", images, columns)
 
-    def _sample(self, latents: Tensor, classes: Tensor, nfe: int) -> Tensor:
+    def _field_scores(self, latents: Tensor, classes: Tensor) -> list[Score]:
+        """Ask the metrics that judge the flow itself, by one jump."""
+        asking = [metric for metric in self._all_metrics() if isinstance(metric, FieldMetric)]
+        if not asking:
+            return []
+        field, w = self._field(), torch.full_like(classes, self._weight, dtype=latents.dtype)
+        return [s for metric in asking for s in metric.field_scores(field, latents, classes, w)]
+
+    def _field(self) -> NetworkField:
         trainer = self._trainer
-        field = NetworkField(
+        return NetworkField(
             self._network,
             trainer.settings.loss.flow_map,
             Passes(),
             partial(autocast, trainer.settings.precision, trainer.device),
+            self._dataset.num_classes,
         )
+
+    def _sample(self, latents: Tensor, classes: Tensor, nfe: int) -> Tensor:
         settings = self._settings
         return draw(
-            settings.sampler, field, latents, classes, self._weight, nfe, settings.batch_size
+            settings.sampler,
+            self._field(),
+            latents,
+            classes,
+            self._weight,
+            nfe,
+            settings.batch_size,
         )
 
     def _scores(self, samples: Tensor, classes: Tensor) -> list[Score]:
+        return [score for metric in self._all_metrics() for score in metric(samples, classes)]
+
+    def _all_metrics(self) -> list[Metric]:
         if not self._metrics:  # a metric may train a classifier: only when first needed
             with refusals(()):
                 self._metrics = [build(dataset=self._dataset) for build in self._settings.metrics]
-        return [score for metric in self._metrics for score in metric(samples, classes)]
+        return self._metrics
 
     def record(self, writer: RunWriter, measured: Measured) -> None:
         """Record a score with all that it was measured of."""

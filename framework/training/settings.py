@@ -20,6 +20,7 @@ from framework.protocols import (
 from framework.settings import NonNegativeInt, Positive, PositiveInt
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Diagnostic = Literal["modulation", "norms", "bins", "lipschitz"]
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,15 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Logging:
-    """What a run writes down, and how often in steps. Not part of its identity."""
+    """What a run writes down, and how often in steps. Not part of its identity.
+
+    `diagnostics` are what is measured beside the loss; see `framework.training.diagnostics`.
+    """
 
     every: PositiveInt = 20
     checkpoint_every: PositiveInt = 500
     pictures: NonNegativeInt = 20
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 @dataclass(frozen=True)
