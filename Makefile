@@ -10,7 +10,7 @@ install: $(STAMP)
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@echo "installing into $(VENV) ..." >&2
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	@$(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check \
 	    --constraint constraints.txt --editable '.[test]'
 	@touch $@
 

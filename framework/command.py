@@ -67,6 +67,13 @@ def add_plugin_argument(to: argparse.ArgumentParser) -> None:
     )
 
 
+def positive(text: str) -> int:
+    """Return a positive number out of an argument, or say that it is none."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
 def configuration(arguments: argparse.Namespace) -> Configuration:
     """Return the configuration that --gin, --set and --plugin describe.
 

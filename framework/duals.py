@@ -1,8 +1,13 @@
-"""Forward-mode rule of products with a constant matrix.
+"""Forward-mode rules of products, where PyTorch's own cost more than they have to.
 
-PyTorch's own rule gives the constant a symbolic zero tangent, which costs a product that is never
-needed and which the compiler cannot fold ("ZeroTensors are immutable"). Under this mode a linear
-layer applied to a dual tensor is a linear layer applied to the primal and one to the tangent.
+A product with a constant matrix: PyTorch gives the constant a symbolic zero tangent, which costs a
+product that is never needed and which the compiler cannot fold ("ZeroTensors are immutable"). Under
+`ProductRules` a linear layer applied to a dual tensor is a linear layer applied to the primal and
+one to the tangent; in a compiled region both are one product over twice the rows, so that the
+weight's gradient is one product too.
+
+An elementwise product: PyTorch adds the two terms of the tangent in an order that can give it
+another memory layout than the primal, and then copies it. Here the terms come in the primal's.
 """
 
 from __future__ import annotations
@@ -17,10 +22,11 @@ from torch.overrides import TorchFunctionMode
 
 _LINEAR = torch.nn.functional.linear
 _PRODUCTS = {torch.matmul, torch.mm, torch.bmm, Tensor.matmul, Tensor.__matmul__, Tensor.mm}
+_ELEMENTWISE = {torch.mul, torch.multiply, Tensor.mul, Tensor.multiply, Tensor.__mul__}
 
 
-class ConstantMatrixRule(TorchFunctionMode):
-    """While active, products of a dual tensor with a constant carry their tangent explicitly."""
+class ProductRules(TorchFunctionMode):
+    """While active, products of dual tensors carry their tangent explicitly."""
 
     def __torch_function__(
         self,
@@ -29,12 +35,14 @@ class ConstantMatrixRule(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Apply the rule to linear layers and products, and leave everything else alone."""
+        """Apply the rules to linear layers and products, and leave everything else alone."""
         kwargs = kwargs or {}
         if func is _LINEAR:
             return _linear(*args, **kwargs)
         if func in _PRODUCTS and not kwargs:
             return _product(func, *args)
+        if func in _ELEMENTWISE and not kwargs:
+            return _elementwise(func, *args)
         return func(*args, **kwargs)
 
 
@@ -42,7 +50,13 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     primal, tangent = forward_ad.unpack_dual(input)
     if tangent is None or _is_dual(weight) or (bias is not None and _is_dual(bias)):
         return _LINEAR(input, weight, bias)
-    return forward_ad.make_dual(_LINEAR(primal, weight, bias), _LINEAR(tangent, weight))
+    if not torch.compiler.is_compiling():  # the joined rows would be a copy
+        return forward_ad.make_dual(_LINEAR(primal, weight, bias), _LINEAR(tangent, weight))
+    out, d_out = _LINEAR(torch.cat([primal, tangent]), weight).split(len(primal))
+    # A primal and its tangent must not be parts of one tensor: PyTorch would copy the tangent, in
+    # a form that the compiler keeps for the backward pass. Clones melt into what follows.
+    out = out.clone() if bias is None else out + bias.to(out.dtype)
+    return forward_ad.make_dual(out, d_out.clone())
 
 
 def _product(product: Callable[[Tensor, Tensor], Tensor], left: Tensor, right: Tensor) -> Tensor:
@@ -52,6 +66,15 @@ def _product(product: Callable[[Tensor, Tensor], Tensor], left: Tensor, right: T
     if da is None and db is not None:
         return forward_ad.make_dual(product(a, b), product(a, db))
     return product(left, right)
+
+
+def _elementwise(product: Callable[[Any, Any], Tensor], left: Any, right: Any) -> Tensor:
+    if not isinstance(left, Tensor) or not isinstance(right, Tensor):
+        return product(left, right)
+    (a, da), (b, db) = forward_ad.unpack_dual(left), forward_ad.unpack_dual(right)
+    if da is None or db is None:
+        return product(left, right)
+    return forward_ad.make_dual(product(a, b), product(da, b) + product(a, db))
 
 
 def _is_dual(x: Tensor) -> bool:

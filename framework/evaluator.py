@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from framework.passes import Inputs, Passes
 from framework.protocols import Evaluation, Query, Tangent
+from framework.sections import section
 
 TRAINED = "trained"
 MOVABLE = ("x", "t", "s")
@@ -23,6 +24,11 @@ class _Pass(NamedTuple):
     weights: str
     gradient: bool
     moving: tuple[str, ...]  # the inputs with a tangent; empty for a plain pass
+
+    @property
+    def section(self) -> str:
+        """The part of a step that the pass belongs to."""
+        return "jvp" if self.moving else "forward" if self.gradient else "target"
 
 
 class Evaluator:
@@ -69,7 +75,7 @@ class Evaluator:
         network, sizes = self._networks[key.weights], [len(member.x) for member in members]
         inputs = Inputs(*(_joined(members, name) for name in ("x", "t", "s", "c", "w")))
         dtype = inputs.x.dtype  # the loss is computed in the inputs' precision, not in autocast's
-        with torch.set_grad_enabled(key.gradient), self._autocast():
+        with section(key.section), torch.set_grad_enabled(key.gradient), self._autocast():
             if not key.moving:
                 F = self._passes.plain(network, inputs).to(dtype)
                 return [Evaluation(part) for part in F.split(sizes)]

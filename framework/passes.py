@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from framework.duals import ConstantMatrixRule
-from framework.protocols import BlockModel, Tangent
+from framework.duals import ProductRules
+from framework.protocols import Tangent, has_blocks
 
 Pair = tuple[Tensor, Tensor]
 BlockFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -46,28 +48,53 @@ def block_jvp(
 
 @dataclass(frozen=True)
 class Passes:
-    """How a network is run. Replace the two functions to compile or checkpoint blocks."""
+    """How a network is run.
+
+    Replace the two functions to compile blocks. Of every `checkpoint_every` blocks the first keeps
+    its inputs only and runs again in the backward pass, tangent and all; 0 keeps everything. With
+    `alike` every block's inputs ask for gradient, the first one's too: one compilation serves all.
+    """
 
     block_forward: BlockFunction = block_forward
     block_jvp: BlockJvp = block_jvp
+    checkpoint_every: int = 0
+    alike: bool = False
 
     def plain(self, model: nn.Module, inputs: Inputs) -> Tensor:
         """Return F (B, ...)."""
-        if not isinstance(model, BlockModel):
+        if not has_blocks(model):
             return model(inputs.x, inputs.t, inputs.s, inputs.c, inputs.w)
         tokens, condition = model.embed(inputs.x, inputs.t, inputs.s, inputs.c, inputs.w)
-        for block in model.blocks:
-            tokens = self.block_forward(block, tokens, condition)
+        for index, block in enumerate(model.blocks):
+            tokens = self._run(index, self.block_forward, block, tokens, condition)
         return model.head(tokens, condition)
 
     def with_tangent(self, model: nn.Module, inputs: Inputs, tangent: Tangent) -> Pair:
         """Return F and its derivative in the direction of `tangent`, (B, ...) each."""
-        if not isinstance(model, BlockModel):
+        if not has_blocks(model):
             return _input_jvp(model, inputs, tangent)
         (tokens, condition), (d_tokens, d_condition) = _input_jvp(model.embed, inputs, tangent)
-        for block in model.blocks:
-            tokens, d_tokens = self.block_jvp(block, tokens, d_tokens, condition, d_condition)
+        for index, block in enumerate(model.blocks):
+            tokens, d_tokens = self._run(
+                index, self.block_jvp, block, tokens, d_tokens, condition, d_condition
+            )
         return _jvp(model.head, (tokens, condition), (d_tokens, d_condition))
+
+    def _run(self, index: int, function: Callable, *args: nn.Module | Tensor) -> Any:
+        """Call the function of block number `index`, checkpointed if it is that block's turn.
+
+        The checkpoint goes around the jvp: inside one PyTorch cannot run it again.
+        """
+        if self.alike and torch.is_grad_enabled():
+            args = tuple(_asking_for_gradient(x) if isinstance(x, Tensor) else x for x in args)
+        every = self.checkpoint_every
+        if every == 0 or index % every or not torch.is_grad_enabled():
+            return function(*args)
+        return checkpoint(function, *args, use_reentrant=False)
+
+
+def _asking_for_gradient(x: Tensor) -> Tensor:
+    return x if x.requires_grad else x.detach().requires_grad_()
 
 
 def _input_jvp(function: Callable, inputs: Inputs, tangent: Tangent) -> tuple:
@@ -83,5 +110,5 @@ def _input_jvp(function: Callable, inputs: Inputs, tangent: Tangent) -> tuple:
 
 
 def _jvp(function: Callable, primals: tuple[Tensor, ...], tangents: tuple[Tensor, ...]) -> tuple:
-    with ConstantMatrixRule():
+    with ProductRules():
         return torch.func.jvp(function, primals, tangents)

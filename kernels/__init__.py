@@ -14,6 +14,7 @@ from kernels.attention import (
     sdpa_attention,
 )
 from kernels.dense import dense_attention, dense_attention_jvp
+from kernels.measure import tune
 
 __all__ = [
     "attention",
@@ -23,5 +24,6 @@ __all__ = [
     "dense_attention_jvp",
     "flash_attention",
     "sdpa_attention",
+    "tune",
     "tuning",
 ]

@@ -29,9 +29,16 @@ def _visit_queries(
     q_off, tq_off, do_off, dto_off = offsets
     stride_q, stride_tq, stride_do, stride_dto = strides
     lse_src, mu_src, d1_src, d2_src = statistics
+    # Measured on an H200: 3 % less time with two sums to keep in registers, 6 % more with four.
+    EARLY: tl.constexpr = WITH_K and not WITH_V
     HAS_TS: tl.constexpr = HAS_TK or tq_src is not None
     for start_m in tl.range(low, high, BLOCK_M):
         q = load_tile(q_src, q_off, b, h, start_m, stride_q, Nq, D, BLOCK_M, BLOCK_D, MASKED, TMA)
+        if EARLY:
+            # The pipeliner leaves these two out; loaded here the products hide their latency.
+            d2 = load_statistic(d2_src, start_m, Nq, 0.0, BLOCK_M, MASKED)
+            if HAS_TS:
+                mu = load_statistic(mu_src, start_m, Nq, 0.0, BLOCK_M, MASKED)
         st = product(k, q.T, None, PRECISION)  # (N, M)
         if HAS_TK:
             tst = product(tk, q.T, None, PRECISION)
@@ -56,7 +63,8 @@ def _visit_queries(
             st = tl.where(rows[None, :] >= columns[:, None], st, float("-inf"))
         pt = tl.exp2(st * exponent_scale - lse[None, :])
         if HAS_TS:
-            mu = load_statistic(mu_src, start_m, Nq, 0.0, BLOCK_M, MASKED)
+            if not EARLY:
+                mu = load_statistic(mu_src, start_m, Nq, 0.0, BLOCK_M, MASKED)
             rt = tst * scale - mu[None, :]
         if WITH_V:
             pt16 = narrow(pt, q.dtype, PRECISION)
@@ -68,7 +76,8 @@ def _visit_queries(
                 if HAS_TV:
                     dtv = product(pt16, dto, dtv, PRECISION)
         if WITH_K:
-            d2 = load_statistic(d2_src, start_m, Nq, 0.0, BLOCK_M, MASKED)
+            if not EARLY:
+                d2 = load_statistic(d2_src, start_m, Nq, 0.0, BLOCK_M, MASKED)
             if dto_src is not None:
                 d1 = load_statistic(d1_src, start_m, Nq, 0.0, BLOCK_M, MASKED)
                 gt = product(v, dto.T, None, PRECISION) - d1[None, :]
@@ -96,7 +105,7 @@ def key_kernel(
     q_src: tl.tensor, k_src: tl.tensor, v_src: tl.tensor,
     tq_src: tl.tensor, tk_src: tl.tensor, tv_src: tl.tensor,
     do_src: tl.tensor, dto_src: tl.tensor,
-    statistics_src: tl.tensor, sums_src: tl.tensor,
+    statistics_src: tl.tensor, d1_src: tl.tensor, d2_src: tl.tensor,
     dk_dst: tl.tensor, dtk_dst: tl.tensor, dv_dst: tl.tensor, dtv_dst: tl.tensor,
     stride_qb: tl.tensor, stride_qh: tl.tensor, stride_qn: tl.tensor,
     stride_kb: tl.tensor, stride_kh: tl.tensor, stride_kn: tl.tensor,
@@ -122,7 +131,7 @@ def key_kernel(
     h = bh % H
     start_n = tl.program_id(0) % blocks * BLOCK_N
     row_off = bh.to(tl.int64) * Nq
-    second = tl.num_programs(0).to(tl.int64) // blocks * Nq  # of two statistics or sums
+    second = tl.num_programs(0).to(tl.int64) // blocks * Nq  # from lse to mu
 
     k_off = head_offset(b, h, stride_kb, stride_kh)
     k = load_tile(k_src, k_off, b, h, start_n, stride_kn, Nk, D, BLOCK_N, BLOCK_D, True, TMA)
@@ -150,8 +159,7 @@ def key_kernel(
     strides = (stride_qn, stride_tqn, stride_don, stride_dton)
     tiles = (k, v, tk, tv)
     lse = statistics_src + row_off
-    d1 = sums_src + row_off
-    statistics = (lse, lse + second, d1, d1 + second)
+    statistics = (lse, lse + second, d1_src + row_off, d2_src + row_off)
     dk = tl.zeros((BLOCK_N, BLOCK_D), tl.float32)
     sums = (dk, dk, dk, dk)
 

@@ -180,16 +180,16 @@ def run_forward(
 
 def run_query_pass(
     inputs: Inputs, outputs: Outputs, options: Options, settings: tuning.Settings
-) -> tuple[Tensor, Tensor | None, Tensor]:
-    """dq, dq' (None without tq), and the row sums D1, D2 (2, B, H, Nq)."""
+) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor]]:
+    """dq, dq' (None without tq), and the row sums D1, D2 (B, H, Nq)."""
     q = inputs.q
     dq = empty_in_layout_of(q)
     dtq = None if inputs.tq is None else torch.empty_like(dq)
-    sums = torch.empty_like(outputs.statistics)
+    sums = (torch.empty_like(outputs.statistics[0]), torch.empty_like(outputs.statistics[0]))
     rows = -(-q.shape[2] // settings.block_m)
     o, to, statistics, sharp, do, dto = outputs
     _launch(
-        query_kernel, rows, (*inputs, do, dto), (o, to, statistics, sharp, sums, dq, dtq),
+        query_kernel, rows, (*inputs, do, dto), (o, to, statistics, sharp, *sums, dq, dtq),
         (*inputs, do, dto, o, dq), inputs, options, settings,
     )  # fmt: skip
     return dq, dtq, sums
@@ -212,14 +212,14 @@ def empty_key_grads(inputs: Inputs) -> KeyGrads:
 
 
 def run_key_pass(
-    kernel: str, inputs: Inputs, outputs: Outputs, sums: Tensor, grads: KeyGrads,
+    kernel: str, inputs: Inputs, outputs: Outputs, sums: tuple[Tensor, Tensor], grads: KeyGrads,
     options: Options, settings: tuning.Settings,
 ) -> None:  # fmt: skip
     """Fill dk, dk' ("key_k"), dv, dv' ("key_v") or all four ("key")."""
     do, dto = outputs.do, outputs.dto
     rows = -(-inputs.k.shape[2] // settings.block_n)
     _launch(
-        key_kernel, rows, (*inputs, do, dto), (outputs.statistics, sums, *grads),
+        key_kernel, rows, (*inputs, do, dto), (outputs.statistics, *sums, *grads),
         (*inputs, do, dto, grads.dk, grads.dv), inputs, options, settings,
         WITH_K=kernel != "key_v", WITH_V=kernel != "key_k",
     )  # fmt: skip

@@ -30,18 +30,16 @@ def launch(
         constants: gives the tl.constexpr parameters in order, then the launch options.
         key: all that determines dtypes, device and constants.
     """
-    aligned = 0
-    for x in (*sources, *tensors):
-        aligned = 2 * aligned + (isinstance(x, Tensor) and x.data_ptr() % 16 == 0)
-    full_key = (key, numbers, aligned)
+    pointers = [x for x in (*sources, *tensors) if isinstance(x, Tensor)]
+    full_key = (key, grid, numbers, *[x.data_ptr() % 16 == 0 for x in pointers])
     known = _compiled.get(full_key)
     if known is not None:
-        compiled, constexprs = known
-        compiled[(grid, 1, 1)](*sources, *tensors, *numbers, *constexprs)
+        run, constexprs = known
+        run(*sources, *tensors, *numbers, *constexprs)
         return
     given = constants()
     compiled = kernel[(grid,)](*sources, *tensors, *numbers, **given)
     if compiled is not None:  # the interpreter compiles nothing
         if len(_compiled) >= _LIMIT:
             _compiled.clear()
-        _compiled[full_key] = (compiled, list(given.values())[:-2])
+        _compiled[full_key] = (compiled[(grid, 1, 1)], list(given.values())[:-2])

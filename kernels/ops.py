@@ -43,7 +43,7 @@ def _on_device(run: Any) -> Any:
     """Run with the tensors' GPU as the current one: Triton launches on the current GPU."""
 
     def wrapped(*args: Any) -> Any:
-        device = next(x.device for x in args if isinstance(x, Tensor))
+        device = args[2].device  # v or q: always there
         if device.type != "cuda" or device.index == torch.cuda.current_device():
             return run(*args)
         with torch.cuda.device(device):
@@ -97,11 +97,23 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        args = (grads[0], grads[1], *ctx.saved_tensors, *ctx.options)
-        functional = torch._C._are_functorch_transforms_active()
-        found = _AttentionBackward.apply(*args) if functional else backward_op(*args)
+        found = _backward(grads[0], grads[1], *ctx.saved_tensors, *ctx.options)
         needed = ctx.needs_input_grad
         return *(g if need else None for g, need in zip(found, needed)), None, None, None
+
+
+class _EagerAttention(torch.autograd.Function):
+    """The same without torch.func: a setup_context makes `apply` bind signatures, 20 us a call."""
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> tuple[Tensor, ...]:
+        found: tuple[Tensor, ...] = _run_forward(*args)
+        _Attention.setup_context(ctx, args, found)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        return _Attention.backward(ctx, *grads)
 
 
 class _AttentionBackward(torch.autograd.Function):
@@ -130,7 +142,19 @@ def forward(level: Level, *args: Any) -> tuple[Tensor, ...]:
         found = _run_forward(*args)
     else:
         refuse_tangents(args[:6])
-        found = _Attention.apply(*args)
+        function = _EagerAttention if level is Level.EAGER else _Attention
+        found = function.apply(*args)
+    return found
+
+
+def _backward(*args: Any) -> tuple[Tensor, ...]:
+    found: tuple[Tensor, ...]
+    if torch._C._are_functorch_transforms_active():
+        found = _AttentionBackward.apply(*args)
+    elif torch.compiler.is_compiling() or torch.is_grad_enabled() or not only_plain(args[:12]):
+        found = backward_op(*args)
+    else:
+        found = _run_backward(*args)
     return found
 
 

@@ -137,7 +137,8 @@ def query_kernel(
     q_src: tl.tensor, k_src: tl.tensor, v_src: tl.tensor,
     tq_src: tl.tensor, tk_src: tl.tensor, tv_src: tl.tensor,
     do_src: tl.tensor, dto_src: tl.tensor, o_src: tl.tensor, to_src: tl.tensor,
-    statistics_src: tl.tensor, sharp_src: tl.tensor, sums_dst: tl.tensor,
+    statistics_src: tl.tensor, sharp_src: tl.tensor,
+    d1_dst: tl.tensor, d2_dst: tl.tensor,
     dq_dst: tl.tensor, dtq_dst: tl.tensor,
     stride_qb: tl.tensor, stride_qh: tl.tensor, stride_qn: tl.tensor,
     stride_kb: tl.tensor, stride_kh: tl.tensor, stride_kn: tl.tensor,
@@ -167,7 +168,7 @@ def query_kernel(
     start_m = block * BLOCK_M
     rows = start_m + tl.arange(0, BLOCK_M)
     row_off = bh.to(tl.int64) * Nq
-    second = tl.num_programs(0).to(tl.int64) // blocks * Nq  # of two statistics or sums
+    second = tl.num_programs(0).to(tl.int64) // blocks * Nq  # from lse to mu
 
     o_off = head_offset(b, h, stride_ob, stride_oh)
     o = load_tile(o_src, o_off, b, h, start_m, stride_on, Nq, D, BLOCK_M, BLOCK_D, True, False)
@@ -224,8 +225,8 @@ def query_kernel(
                 scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, PRECISION, TMA,
                 HAS_TQ, HAS_DO, HAS_DTO,
             )  # fmt: skip
-    tl.store(sums_dst + row_off + rows, d1, mask=rows < Nq)
-    tl.store(sums_dst + second + row_off + rows, d2, mask=rows < Nq)
+    tl.store(d1_dst + row_off + rows, d1, mask=rows < Nq)
+    tl.store(d2_dst + row_off + rows, d2, mask=rows < Nq)
     statistics = (lse, mu, d1, d2)
     sums = (tl.zeros((BLOCK_M, BLOCK_D), tl.float32), tl.zeros((BLOCK_M, BLOCK_D), tl.float32))
 

@@ -129,7 +129,7 @@ def _head_128(case: Case) -> Settings:
         "forward": Settings(128, 64, 8, 2, tma),
         "query": Settings(128, 32, 8, 3, tma),
         "key": Settings(32, 64, 4, 2, tma),
-        "key_k": Settings(32, 128, 8, 3),
+        "key_k": Settings(32, 128, 8, 3, tma),
         "key_v": Settings(64, 128, 8, 2, tma),
     }[case.kernel]
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from framework import command
+from framework.errors import UserError
 from framework.launching import claims
 from framework.training import State, experiment, folder, run
 
@@ -27,9 +28,11 @@ def program() -> int:
     seed, identity = resolved.settings["train.seed"], resolved.identity[:8]
     default = Path("runs", arguments.gin[-1].stem, f"seed={seed}-{identity}")
     directory: Path = arguments.output or default
+    folder.prepare(directory, resolved)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    with claims.claim_folder(directory):
-        folder.prepare(directory, resolved)
+    with claims.claim(directory) as mine:
+        if not mine:
+            raise UserError(f"{directory}: another process trains this run: wait, or stop it first")
         state = run(directory)
     print(f"{state}: {directory}")
     return 0 if state is State.DONE else 1

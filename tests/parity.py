@@ -34,6 +34,7 @@ from components.second_times import Difference
 from components.time_embeddings import Sinusoidal
 from framework.evaluator import Evaluator
 from framework.flow import derivative, displacement, velocity
+from framework.passes import Passes
 from framework.protocols import Batch, Conditions, FlowMap, Query, Tangent, Times
 
 TOLERANCE = 1e-5
@@ -131,12 +132,14 @@ def error(ours: Tensor, theirs: Tensor) -> float:
     return float(difference / theirs.double().abs().max().clamp(min=torch.finfo().tiny))
 
 
-def compare(path: Path, dtype: torch.dtype = torch.float32) -> Iterator[Comparison]:
+def compare(
+    path: Path, dtype: torch.dtype = torch.float32, passes: Passes | None = None
+) -> Iterator[Comparison]:
     """Yield each quantity's name and largest relative error, computed in `dtype`."""
     case = Case(path, dtype)
     network = network_of(case, "net/")
     flow_map = Scaled() if case.config["scaled_parameterization"] else Plain()
-    evaluator = Evaluator(network, {"target": network_of(case, "target/")})
+    evaluator = Evaluator(network, {"target": network_of(case, "target/")}, passes)
     positions = network.get_buffer("positions")
     yield "positions", error(positions, case["net/model.pos_embed"].squeeze(0))
     yield from _network(case, evaluator, flow_map)

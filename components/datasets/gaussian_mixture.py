@@ -14,7 +14,7 @@ from framework.protocols import Examples
 from framework.settings import Positive, PositiveInt
 
 
-@register.dataset("gaussian_mixture")
+@register.dataset("gaussian_mixture", added={"labelled": True})
 class GaussianMixture:
     """Equal Gaussians on a circle around the origin, one a class; every draw is fresh.
 
@@ -28,6 +28,7 @@ class GaussianMixture:
         radius: distance of their means from the origin.
         std: their standard deviation.
         size: number of examples in an epoch.
+        labelled: whether each Gaussian is a class; otherwise all of them are the only one.
     """
 
     def __init__(
@@ -36,10 +37,12 @@ class GaussianMixture:
         radius: Positive = 1.4,
         std: Positive = 0.1,
         size: PositiveInt = 10_000,
+        labelled: bool = True,
     ) -> None:
         self.name = "gaussian_mixture"
         self.shape: tuple[int, ...] = (2,)
-        self.num_classes = int(at_least("components", components, 1))
+        self._components = int(at_least("components", components, 1))
+        self.num_classes = self._components if labelled else 1
         self.std = positive("std", std)
         self._size = int(at_least("size", size, 1))
         angles = 2 * math.pi * torch.arange(components, dtype=torch.float64) / components
@@ -52,9 +55,9 @@ class GaussianMixture:
 
     def examples(self, indices: Tensor, u: Tensor) -> Examples:
         """Return fresh points (B, 2) of the classes of indices (B,), from uniforms (B, 2)."""
-        labels = indices % self.num_classes
-        x = self.means[labels] + self.std * torch.special.ndtri(u)
-        return Examples(x.float(), labels)
+        own = indices % self._components
+        x = self.means[own] + self.std * torch.special.ndtri(u)
+        return Examples(x.float(), own % self.num_classes)
 
     def labels(self) -> Tensor:
         """Return the labels of an epoch (size,)."""
@@ -79,8 +82,9 @@ class GaussianMixture:
         slope = ((t - (1 - t) * self.std**2) / variance)[..., None]
         velocities = slope * from_means - means  # (B, K, 2)
         likely = (-from_means.square().sum(dim=-1) / (2 * variance)).softmax(dim=-1)
-        own = torch.nn.functional.one_hot(c.clamp(max=self.num_classes - 1), self.num_classes)
-        shares = torch.where((c == self.num_classes)[:, None], likely, own.double())
+        own = torch.nn.functional.one_hot(c.clamp(max=self._components - 1), self._components)
+        mixed = (c == self.num_classes) | (self.num_classes < self._components)
+        shares = torch.where(mixed[:, None], likely, own.double())
         return (shares[..., None] * velocities).sum(dim=1)
 
     def flow(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, steps: int = 200) -> Tensor:

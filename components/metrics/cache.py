@@ -28,6 +28,20 @@ def default_cache() -> Path:
     return base / "tvmlab"
 
 
+def images_only(dataset: Dataset) -> None:
+    """Refuse a dataset whose examples are not images.
+
+    Raises:
+        UserError: its shape is not (C, H, W).
+    """
+    require(
+        len(dataset.shape) == 3,
+        f"this metric judges images, and {dataset.name} has examples of shape "
+        f"{tuple(dataset.shape)}: for points there are metrics.wasserstein and "
+        "metrics.sliced_wasserstein",
+    )
+
+
 def classifier_of(dataset: Dataset, cache: str | None = None) -> Classifier:
     """Return the classifier of a dataset, trained now unless it is in the cache.
 
@@ -41,12 +55,7 @@ def classifier_of(dataset: Dataset, cache: str | None = None) -> Classifier:
     Raises:
         UserError: the examples are not images.
     """
-    require(
-        len(dataset.shape) == 3,
-        f"this metric judges images, and {dataset.name} has examples of shape "
-        f"{tuple(dataset.shape)}: for points there are metrics.wasserstein and "
-        "metrics.sliced_wasserstein",
-    )
+    images_only(dataset)
     recipe = Recipe()
     folder = Path(cache).expanduser() if cache else default_cache()
     path = folder / f"classifier-{dataset.name}-{recipe.key(dataset)}.pt"

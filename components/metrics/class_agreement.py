@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from components.metrics.cache import classifier_of
+from components.metrics.cache import classifier_of, images_only
 from components.metrics.classifier import in_batches
 from framework import register
 from framework.protocols import Dataset, Score
@@ -19,6 +19,8 @@ class ClassAgreement:
         dataset: what the classifier is trained on.
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
+
+    fits = staticmethod(images_only)
 
     def __init__(self, dataset: Dataset, cache: LocalPath | None = None) -> None:
         self._classifier = classifier_of(dataset, cache)

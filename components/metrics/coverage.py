@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from components.checks import at_least
-from components.metrics.cache import classifier_of
+from components.metrics.cache import classifier_of, images_only
 from components.metrics.classifier import in_batches, training_images
 from framework import register
 from framework.protocols import Dataset, Score
@@ -29,6 +29,8 @@ class Coverage:
         neighbours: k.
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
+
+    fits = staticmethod(images_only)
 
     def __init__(
         self, dataset: Dataset, neighbours: PositiveInt = 5, cache: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from components.metrics.cache import classifier_of
+from components.metrics.cache import classifier_of, images_only
 from components.metrics.classifier import in_batches, training_images
 from components.metrics.statistics import Gaussian, frechet_distance
 from framework import register
@@ -23,6 +23,8 @@ class FrechetDistance:
         dataset: what is compared with.
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
+
+    fits = staticmethod(images_only)
 
     def __init__(self, dataset: Dataset, cache: LocalPath | None = None) -> None:
         self._classifier = classifier_of(dataset, cache)

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from components.metrics.cache import classifier_of
+from components.metrics.cache import classifier_of, images_only
 from components.metrics.classifier import in_batches, training_images
 from framework import register
 from framework.protocols import Dataset, Score
@@ -37,6 +37,8 @@ class KernelDistance:
         dataset: what is compared with.
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
+
+    fits = staticmethod(images_only)
 
     def __init__(self, dataset: Dataset, cache: str | None = None) -> None:
         self._classifier = classifier_of(dataset, cache)

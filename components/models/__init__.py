@@ -2,5 +2,6 @@
 
 from components.models.dit import DiT
 from components.models.mlp import PointMLP
+from components.models.unet import UNet
 
-__all__ = ["DiT", "PointMLP"]
+__all__ = ["DiT", "PointMLP", "UNet"]

@@ -4,5 +4,6 @@ from components.optimizers.adamw import adamw
 from components.optimizers.lion import lion
 from components.optimizers.muon import muon
 from components.optimizers.sgd import sgd
+from components.optimizers.soap import soap
 
-__all__ = ["adamw", "lion", "muon", "sgd"]
+__all__ = ["adamw", "lion", "muon", "sgd", "soap"]

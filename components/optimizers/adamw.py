@@ -27,4 +27,7 @@ def adamw(
         eps: added to the root of the second average.
         weight_decay: decoupled weight decay.
     """
-    return torch.optim.AdamW(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+    fused = all(p.is_cuda for _, p in parameters) or None  # on a GPU one pass over the state
+    return torch.optim.AdamW(
+        parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=fused
+    )

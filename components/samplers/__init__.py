@@ -2,6 +2,7 @@
 
 from components.samplers.euler import Euler
 from components.samplers.flow_map import FlowMapSampler
+from components.samplers.guided import Guided
 from components.samplers.heun import Heun
 
-__all__ = ["Euler", "FlowMapSampler", "Heun"]
+__all__ = ["Euler", "FlowMapSampler", "Guided", "Heun"]

@@ -163,7 +163,8 @@ def _sample(
     latents, classes = Draws(train.dataset, Streams(train.seed), CPU).block(0, count)
     network = trainer.averages.networks[EVALUATION]
     cast = partial(autocast, train.precision, CPU)
-    field = NetworkField(network, train.loss.flow_map, Passes(), cast)
+    empty = train.dataset.num_classes
+    field = NetworkField(network, train.loss.flow_map, Passes(), cast, empty)
     weight = sampling_weight(settings, train.loss.guidance.weight)
     samples = latents
     for nfe in _probed_nfe(settings.nfe):

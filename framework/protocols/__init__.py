@@ -4,7 +4,7 @@ Shape letters: B batch, C channels, H height (or heads, beside N), W width, N to
 d head size. Time 1 is noise, time 0 is data; times are (B,) float32 unless said otherwise.
 """
 
-from framework.protocols.data import Dataset, Examples, Metric, Score
+from framework.protocols.data import Dataset, Examples, FieldMetric, Metric, Score
 from framework.protocols.learning import (
     Batch,
     Conditions,
@@ -32,6 +32,7 @@ from framework.protocols.networks import (
     Role,
     SecondTime,
     TimeEmbedding,
+    has_blocks,
 )
 from framework.protocols.sampling import Field, Sampler
 
@@ -45,6 +46,7 @@ __all__ = [
     "Evaluation",
     "Examples",
     "Field",
+    "FieldMetric",
     "FlowMap",
     "Guidance",
     "Initializer",
@@ -66,4 +68,5 @@ __all__ = [
     "TimeSampler",
     "Times",
     "WeightAverage",
+    "has_blocks",
 ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor
+
+from framework.protocols.sampling import Field
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,26 @@ class Score:
     direction: Literal["lower", "higher"]
 
 
+@runtime_checkable
+class FieldMetric(Protocol):
+    """A metric that asks the trained flow itself, beside or instead of its samples.
+
+    It is a `Metric` too, whose scores of samples may be an empty list.
+    """
+
+    def field_scores(self, field: Field, noise: Tensor, labels: Tensor, w: Tensor) -> list[Score]:
+        """Return scores of one jump from noise (M, ...) to data, for labels and weights w (M,)."""
+
+
 class Metric(Protocol):
-    """Judges samples against a dataset. Built with `dataset`."""
+    """Judges samples against a dataset. Built with `dataset`, when samples are first judged.
+
+    A class with `built_early = True` is built before training too, so that what it lacks is said
+    then and not after days: its constructor has to be quick.
+
+    One that cannot judge every dataset has a static method `fits(dataset)` that raises a UserError
+    for those: it is asked before training, and has to be cheap.
+    """
 
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return the scores of samples (M, ...), standardised like the data, asked of labels (M,).

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +88,6 @@ class Model(Protocol):
         """Return F, shaped like x (B, ...), for times t, s, classes c and weights w, (B,) each."""
 
 
-@runtime_checkable
 class BlockModel(Protocol):
     """A model in three parts, so that the framework can work block by block.
 
@@ -106,3 +105,11 @@ class BlockModel(Protocol):
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """Return the parameters, as `torch.nn.Module` does."""
+
+
+def has_blocks(model: object) -> TypeGuard[BlockModel]:
+    """Return whether a model comes in blocks.
+
+    `isinstance` with a protocol looks past a module's own attributes from Python 3.12 on.
+    """
+    return all(hasattr(model, part) for part in ("blocks", "embed", "head"))

@@ -8,7 +8,12 @@ from torch import Tensor
 
 
 class Field(Protocol):
-    """A trained network seen as a flow: the framework makes it, samplers ask it."""
+    """A trained network seen as a flow: the framework makes it, samplers and metrics ask it.
+
+    `empty_class` is the class that stands for none.
+    """
+
+    empty_class: int
 
     def displacement(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> Tensor:
         """Return f(x, t, s), shaped like x (B, ...): x + f is the flow map's end point."""

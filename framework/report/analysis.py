@@ -187,7 +187,7 @@ def _agreement(grid: GridResults, baseline: str | None, ranking: pd.DataFrame) -
     for arm in ranking.index.drop(baseline):
         changed = {b for b, value in settings[str(arm)].items() if value != reference.get(b, value)}
         if changed and changed <= set(grid.equivalent) and isinstance(words[arm], str):
-            same = words[arm] not in ("better", "worse")
+            same = not words[arm].startswith(("better", "worse", "cannot tell: the same"))
             words[arm] = "agrees" if same else "differs but should agree"
     return ranking.assign(verdict=words)
 

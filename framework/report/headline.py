@@ -74,7 +74,7 @@ def _claim(analysis: Analysis, leader: str, places: int) -> str:
     side = "lower" if row["difference"] < 0 else "higher"
     words = f"{size} {side} than the baseline {analysis.baseline}"
     if not math.isfinite(row["p"]):
-        return f"{words}, from one seed: no interval."
+        return f"{words}, {_few(int(row['pairs']))}: no interval."
     return (
         f"{words} (95 % interval {_span(row, places)}, corrected p "
         f"{_equals(row['p_holm'])}, {int(row['pairs'])} paired seeds): {row['verdict']}."
@@ -96,12 +96,17 @@ def _runner_up(analysis: Analysis, arms: list[str], places: int) -> str:
     size, span = fixed(abs(gain), places), _span(pair, places)
     place = "Ahead of" if gain >= 0 else "On the seeds that both have, behind"
     if not math.isfinite(pair["p"]):
-        return f"{place} {second} by {size}, from one seed: not a clear lead."
+        return f"{place} {second} by {size}, {_few(int(pair['pairs']))}: not a clear lead."
     sure = "a clear lead" if pair["p"] < 0.05 and gain > 0 else "not a clear lead"
     return (
         f"{place} {second} by {size} (95 % interval {span}, uncorrected p "
         f"{_equals(pair['p'])}): {sure}."
     )
+
+
+def _few(pairs: int) -> str:
+    """Say why there is no p-value."""
+    return "from one seed" if pairs == 1 else f"the same in all {pairs} seeds"
 
 
 def _span(row: pd.Series, places: int) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from framework.errors import UserError
+from framework.launching.liveness import is_alive
 
 from .grid_results import RUN_COLUMNS, Arm
 
@@ -112,15 +113,18 @@ def _state(run: Path, has_results: bool) -> tuple[Any, ...]:
     step, seconds = beat.get("step"), beat.get("seconds")
     pace = beat.get("steps_per_second")
     each = beat.get("step_seconds") or (1 / pace if pace else np.nan)
-    state = beat.get("state") or ("stopped" if has_results else "queued")
+    state = str(beat.get("state") or ("stopped" if has_results else "queued"))
+    cause = str(beat.get("cause") or "")
+    if state == "running" and not is_alive(run, beat):
+        state, cause = "stopped", "its process is gone"
     return (
-        str(state),
+        state,
         step if step is not None else 0,
         beat.get("steps") or 0,
         float(seconds) if seconds is not None else np.nan,
         float(each),
         float(beat.get("flops_per_step") or np.nan),
-        str(beat.get("cause") or ""),
+        cause,
         float(beat["diverged_step"]) if beat.get("diverged_step") is not None else np.nan,
     )
 

@@ -33,6 +33,7 @@ class RunLink:
     seconds: str
     commit: str
     folder: str
+    samples: bool
     command: str
 
 
@@ -89,6 +90,7 @@ def _run_links(
                 seconds=duration(float(run["seconds"])),
                 commit=facts.get(str(run["directory"]), RunFacts()).git_commit[:10],
                 folder=os.path.relpath(folder, output),
+                samples=(folder / "samples").is_dir(),
                 command=repeat_command(folder),
             )
         )
@@ -101,7 +103,7 @@ def _detail(run: dict) -> str:
     where = f"step {int(step)}" if pd.notna(step) else ""
     if run["state"] == "done":
         return where
-    cause = run["cause"] if isinstance(run["cause"], str) else ""
+    cause = run["cause"].removesuffix(f" at {where}") if isinstance(run["cause"], str) else ""
     return ": ".join(part for part in (where, cause) if part)
 
 

@@ -13,6 +13,7 @@ from .grid_results import GridResults
 CONDITIONS = ("w", "weights", "sampler", "time_grid")
 """Columns that an evaluation may vary within one run; a ranking holds each of them fixed."""
 
+RUN = ["arm", "variant", "seed"]
 COLUMNS = ["arm", "variant", "seed", "step", "time", "nfe", "block", "value"]
 
 
@@ -78,6 +79,7 @@ def select(grid: GridResults, metric: str | None = None, nfe: int | None = None)
         notes.append(f"{plain(name)} is logged as {full_names[0]}.")
     for column in CONDITIONS:
         frame = _fix(frame, column, notes)
+    frame = _most_samples(frame, notes)
     chosen = _choose_nfe(frame, grid.metric_nfe if nfe is None else nfe, name, nfe, bool(metric))
     rows = frame[COLUMNS].astype({"arm": object, "variant": object}).reset_index(drop=True)
     return Selection(plain(name), full_names, chosen, _direction(frame, name, notes), rows, notes)
@@ -121,6 +123,29 @@ def _fix(frame: pd.DataFrame, column: str, notes: list[str]) -> pd.DataFrame:
     notes.append(f"Arms have no {column} in common: each is read at the first of its own.")
     first = frame["arm"].astype(object).map({arm: seen[0] for arm, seen in by_arm.items()})
     return _where_equal(frame, values, first)
+
+
+def _most_samples(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Where runs were measured again with other numbers of samples, keep one number a step.
+
+    It is the largest that all runs measured at that step have; failing that each run's own.
+    """
+    counts = sorted(frame["samples"].dropna().unique())
+    if len(counts) < 2:
+        return frame
+    run = frame.groupby(RUN, sort=False, observed=True).ngroup()
+    keys = [frame["step"], frame["nfe"].fillna(-1)]
+    everyone = run.groupby(keys).transform("nunique")
+    having = run.groupby([*keys, frame["samples"]]).transform("nunique")
+    shared = frame["samples"].where(having == everyone).groupby(keys).transform("max")
+    own = frame["samples"].groupby([*keys, run]).transform("max")
+    kept = frame["samples"] == shared.fillna(own)
+    used = sorted(frame.loc[kept, "samples"].unique())
+    notes.append(
+        f"Measured with {' and '.join(f'{n:.0f}' for n in counts)} samples a block; used, where "
+        f"all runs have them: {' and '.join(f'{n:.0f}' for n in used)}."
+    )
+    return frame.loc[kept]
 
 
 def _where_equal(frame: pd.DataFrame, left: pd.Series, right: pd.Series) -> pd.DataFrame:

@@ -202,7 +202,7 @@ class RunWriter:
         """Records what one step looked like from within; the last 64 are kept.
 
         They are stored at the next `flush`, `publish` or `close`: call this every step or, after
-        a divergence, for the last steps.
+        a divergence, for the last steps. The last step recorded again replaces what was there.
 
         Args:
             record: "step" and, by name, numbers, 1-D arrays of numbers, or text.
@@ -214,7 +214,10 @@ class RunWriter:
             raise ValueError("a flight record needs its 'step'")
         for name in record:
             self._flight_names.check(name)
-        self._flight.append({name: flight_value(name, value) for name, value in record.items()})
+        entry = {name: flight_value(name, value) for name, value in record.items()}
+        if self._flight and self._flight[-1]["step"] == entry["step"]:
+            self._flight.pop()
+        self._flight.append(entry)
         self._flight_is_new = True
 
     def flush(self) -> None:

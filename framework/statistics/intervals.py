@@ -34,8 +34,9 @@ def t_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     """One-sample t interval of each row's mean, and the t-test of it being zero.
 
     mean ± t(1 - a/2, n - 1) sd / sqrt(n) (Student, Biometrika 6, 1908). On differences between
-    arms of one seed this is the paired t-test. Rows of identical values have a zero-width
-    interval, with p = 0, or p = 1 where they are all zero.
+    arms of one seed this is the paired t-test. Rows of zeros have a zero-width
+    interval with p = 1. Other identical values, as a coarse metric gives on a few seeds, say
+    nothing of their spread: they have no interval and no p (NaN).
 
     Args:
         values: (..., n), NaN where a seed is missing; the last axis is averaged.
@@ -62,5 +63,6 @@ def t_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     half = stats.t.ppf(0.5 + confidence / 2, freedom) * error
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * stats.t.sf(np.abs(mean / error), freedom)
-    p = np.where(enough & (error == 0), np.where(mean == 0, 1.0, 0.0), p)
+    p = np.where(enough & (error == 0), np.where(mean == 0, 1.0, np.nan), p)
+    half = np.where(enough & (error == 0) & (mean != 0), np.nan, half)
     return Estimate(n, mean, sd, mean - half, mean + half, np.where(enough, p, np.nan))

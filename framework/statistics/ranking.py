@@ -49,11 +49,21 @@ def rank_arms(scores: pd.DataFrame, runs: pd.DataFrame, direction: Direction) ->
 def _divergences(runs: pd.DataFrame) -> pd.Series:
     """What became of the diverged runs of each arm, as text."""
     lost = runs[runs["state"] == "diverged"]
-    texts: dict[str, list[str]] = {}
+    texts: dict[str, dict[str, list[str]]] = {}
     for arm, seed, step, cause in zip(
         lost["arm"], lost["seed"], lost["diverged_step"], lost["cause"], strict=True
     ):
         where = f" at step {int(step)}" if pd.notna(step) else ""
-        why = f": {cause}" if isinstance(cause, str) and cause else ""
-        texts.setdefault(str(arm), []).append(f"seed {seed}{where}{why}")
-    return pd.Series({arm: "; ".join(parts) for arm, parts in texts.items()}, dtype=object)
+        why = f": {cause.removesuffix(where)}" if isinstance(cause, str) and cause else ""
+        texts.setdefault(str(arm), {}).setdefault(where + why, []).append(str(seed))
+    return pd.Series(
+        {
+            arm: "; ".join(f"{_seeds(seeds)}{what}" for what, seeds in parts.items())
+            for arm, parts in texts.items()
+        },
+        dtype=object,
+    )
+
+
+def _seeds(seeds: list[str]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"

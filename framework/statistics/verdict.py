@@ -76,6 +76,8 @@ def _word(n: int, gain: float, sd: float, p: float, more: float, alpha: float) -
         return "identical so far" if gain == 0 else "cannot tell: one seed"
     if gain == 0 and sd == 0:
         return "identical"
+    if sd == 0:
+        return f"cannot tell: the same difference in all {n} seeds"
     if p < alpha:
         return "better" if gain > 0 else "worse"
     if more > MANY:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from framework.protocols import Examples, Score
+from framework.protocols import Examples, FieldMetric, Score
 from framework.testing.findings import Findings, tensor
 
 Given = Mapping[str, Any]
@@ -47,7 +47,8 @@ def metric(judge: Any, given: Given) -> Findings:
     indices = torch.arange(len(data))
     examples = data.examples(indices, torch.full((len(data), 2), 0.5, dtype=torch.float64))
     scores = judge(examples.x, examples.labels)
-    if not isinstance(scores, list) or not scores:
+    of_field = isinstance(judge, FieldMetric)
+    if not isinstance(scores, list) or not (scores or of_field):
         yield "it returns no list of scores"
         return
     for score in scores:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from framework.protocols import BlockModel, Role
+from framework.protocols import Role, has_blocks
 from framework.testing.building import BATCH, HIDDEN
 from framework.testing.findings import Findings, differentiable, tensor
 
@@ -106,7 +106,7 @@ def model(network: Any, given: Given) -> Findings:
         out.backward()
     if all(p.grad is None or not p.grad.any() for p in network.parameters()):
         yield "no parameter has a gradient"
-    if isinstance(network, BlockModel):
+    if has_blocks(network):
         yield from _blocks(network, (x, t, s, c, w))
 
 

@@ -19,6 +19,7 @@ class _Field:
 
     def __init__(self) -> None:
         self.evaluations = 0
+        self.empty_class = 1
 
     def displacement(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> Tensor:
         """Return where the flow takes x from t to s, less x."""

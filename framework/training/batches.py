@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from framework.protocols import Batch, Dataset
+from framework.protocols import Batch, Dataset, Examples
 from framework.streams import Streams
 
 
+class _Ahead(NamedTuple):
+    """Examples that are being read for a step."""
+
+    step: int
+    examples: Future[Examples]
+
+
 class Batches:
-    """Makes the batch of any step: epochs of the whole dataset, each in an order of its own."""
+    """Makes the batch of any step: epochs of the whole dataset, each in an order of its own.
+
+    On a GPU the examples of the next step are read, in a thread, while this one runs, and every
+    copy is from pinned memory, so that the host never waits for the device. Noise is drawn there.
+    """
 
     def __init__(
         self, dataset: Dataset, streams: Streams, batch_size: int, device: torch.device
@@ -20,23 +34,45 @@ class Batches:
         self._batch_size = batch_size
         self._device = device
         self._orders: dict[int, Tensor] = {}
+        self._reader = ThreadPoolExecutor(1, "batches") if device.type == "cuda" else None
+        self._ahead: _Ahead | None = None
 
     def at(self, step: int) -> Batch:
         """Return the batch of update number `step` (from 1)."""
         samples = range(self._batch_size)
-        drawn = self._streams.uniform("data", step, samples, 2)
-        examples = self._dataset.examples(self._indices(step), drawn)
+        examples = self._examples(step)
 
         def uniform(stream: str, width: int) -> Tensor:
-            return self._streams.uniform(stream, step, samples, width).to(self._device)
+            return self._moved(self._streams.uniform(stream, step, samples, width))
 
         return Batch(
-            x0=examples.x.to(self._device),
+            x0=self._moved(examples.x),
             noise=self._streams.normal("noise", step, samples, self._dataset.shape, self._device),
-            labels=examples.labels.to(self._device),
+            labels=self._moved(examples.labels),
             empty_class=self._dataset.num_classes,
             uniform=uniform,
         )
+
+    def _examples(self, step: int) -> Examples:
+        """Return the examples of a step, and start to read the next one's."""
+        if self._reader is None:
+            return self._read(step)
+        ahead = self._ahead
+        if ahead is None or ahead.step != step:
+            ahead = _Ahead(step, self._reader.submit(self._read, step))
+        examples = ahead.examples.result()
+        self._ahead = _Ahead(step + 1, self._reader.submit(self._read, step + 1))
+        return examples
+
+    def _read(self, step: int) -> Examples:
+        drawn = self._streams.uniform("data", step, range(self._batch_size), 2)
+        return self._dataset.examples(self._indices(step), drawn)
+
+    def _moved(self, x: Tensor) -> Tensor:
+        """Return x on the device, without waiting for it."""
+        if self._device.type != "cuda" or x.is_cuda:
+            return x.to(self._device)
+        return x.pin_memory().to(self._device, non_blocking=True)
 
     def _indices(self, step: int) -> Tensor:
         """Return the examples of a step, (B,) int64."""

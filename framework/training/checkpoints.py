@@ -36,12 +36,15 @@ class Checkpoints:
             old.unlink()
             _digest_path(old).unlink(missing_ok=True)
 
-    def load(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-        """Return the newest whole state, or None where there is none.
+    def load(
+        self, device: torch.device | str = "cpu", before: int | None = None
+    ) -> dict[str, Any] | None:
+        """Return the newest whole state, or the newest before a step; None where there is none.
 
         A damaged checkpoint is named in the log and the one before it is taken.
         """
-        for path in reversed(self._saved()):
+        last = None if before is None else self._path(before)
+        for path in reversed([path for path in self._saved() if last is None or path < last]):
             if _is_whole(path):
                 return torch.load(path, map_location=device, weights_only=True)
             log.warning("%s is damaged: going back to the checkpoint before it", path)

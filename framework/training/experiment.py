@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
+import framework.grid.settings  # noqa: F401 (registers `grid`: a scale names the metric of its grids)
 from framework.configuration import Resolved
 from framework.configuration.roots import register_root
 from framework.errors import UserError
+from framework.training.checking import Combination
 from framework.training.scoring import sampling_weight
 from framework.training.settings import Evaluation, Logging, Run, Train
 from framework.training.trainer import as_module, construct_model
@@ -48,15 +50,27 @@ class Experiment:
     def check(self) -> None:
         """Build on the meta device what a run builds, at full size and without memory.
 
+        Loss, network, sampler and metrics have to suit each other: see `checking`.
+
         Raises:
             UserError: a component refuses its settings or does not fit the others.
         """
         self.device()
         train = self.train
-        sampling_weight(self.evaluation, train.loss.guidance.weight)
+        if not len(train.dataset):
+            raise UserError(
+                f"train.dataset is '{train.dataset.name}' and has no training examples: name their "
+                "file in its settings"
+            )
+        weight = sampling_weight(self.evaluation, train.loss.guidance.weight)
+        with self.resolved.refusals():
+            for build in self.evaluation.metrics:
+                if getattr(build, "built_early", False):
+                    build(dataset=train.dataset)
         with self.resolved.refusals(), torch.device("meta"):
             model = as_module(construct_model(train))
             train.optimizer(list(model.named_parameters()))
+        Combination(self.resolved, train, self.evaluation, model, weight).check()
 
     def device(self) -> torch.device:
         """Return the device that `train.device` names.

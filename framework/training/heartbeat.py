@@ -27,7 +27,9 @@ class Heartbeat:
     """What a run says of itself.
 
     `seconds` counts time spent stepping over all attempts; `updated` is a Unix time; `cause` says
-    why a run failed, diverged or stopped, and `diverged_step` where.
+    why a run failed, diverged or stopped, `diverged_step` where, and `origin` what first was not
+    finite there; `flops_per_step` are the floating-point operations of an update
+    (`flops.flops_per_step`), 0.0 where they are not known.
     """
 
     state: State = State.QUEUED
@@ -35,9 +37,11 @@ class Heartbeat:
     steps: int = 0
     steps_per_second: float = 0.0
     seconds: float = 0.0
+    flops_per_step: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
     cause: str = ""
     diverged_step: int | None = None
+    origin: str = ""
     pid: int = field(default_factory=os.getpid)
     host: str = field(default_factory=socket.gethostname)
     job_id: str = field(default_factory=lambda: os.environ.get("SLURM_JOB_ID", ""))

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from framework.results import RunWriter
 from framework.training.batches import Batches
 from framework.training.checkpoints import Checkpoints
 from framework.training.heartbeat import Pulse, State
+from framework.training.observation import TIMES
+from framework.training.recorder import LENGTH
+from framework.training.replay import Replay
 from framework.training.scoring import Scorer
 from framework.training.settings import Logging
 from framework.training.signals import StopRequest
 from framework.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
+
+ORIGIN = "first_not_finite"
+SAMPLES = "samples"
 
 
 @dataclass
@@ -32,6 +38,7 @@ class Loop:
     checkpoints: Checkpoints
     pulse: Pulse
     stop: StopRequest
+    diagnostics: Callable[[], dict[str, float]] = dict
     _mark: float = field(default_factory=time.monotonic)  # when stepping last went on
 
     def run(self) -> State:
@@ -41,13 +48,19 @@ class Loop:
             if self.stop:
                 return self._stopped()
             trainer.train_step(self.batches.at(trainer.step + 1))
-            if (self._due(self.logging.every) or trainer.step == last) and not self._log():
-                return self._diverged()
-            if self.score_every and self._due(self.score_every) and trainer.step < last:
+            logs = self._due(self.logging.every) or trainer.step == last
+            scores = bool(self.score_every and self._due(self.score_every) and trainer.step < last)
+            saves = self._due(self.logging.checkpoint_every) and trainer.step < last
+            broken = self._broken() if logs or scores or saves or self._due(LENGTH) else None
+            if logs or broken:
+                self._log()
+            if broken:
+                return self._diverged(*broken)
+            if scores:
                 self._score()
-            if self._due(self.logging.checkpoint_every) and trainer.step < last:
+            if saves:
                 self._save()
-        self._score()
+        self._score(SAMPLES)
         self._save()
         self.pulse.now.state = State.DONE
         return State.DONE
@@ -55,22 +68,38 @@ class Loop:
     def _due(self, every: int) -> bool:
         return self.trainer.step % every == 0
 
-    def _log(self) -> bool:
-        """Record the means since the last record; return whether they are finite."""
+    def _broken(self) -> tuple[int, list[str]] | None:
+        """Return the step at which the run first was not finite and what was not, if any.
+
+        The ring holds everything since the last time this was asked.
+        """
+        watched = ["loss/total"]
+        if self.trainer.settings.precision != "fp16":  # whose scaler skips steps that overflow
+            watched.append("gradient_norm")
+        return self.trainer.recorder.broken(self.trainer.step, watched)
+
+    def _log(self) -> None:
+        """Record the means since the last record."""
         step, now = self.trainer.step, self.pulse.now
         means = self.trainer.recorder.means(step, self.logging.every)
+        shown = {name: mean for name, mean in means.items() if not name.startswith(TIMES)}
         seconds = time.monotonic() - self._mark
         self._mark += seconds
         now.seconds += seconds
         now.steps_per_second = (step - now.step) / max(seconds, 1e-9)
         now.step = step
-        self.writer.scalars(step, means | {"rate/steps_per_second": now.steps_per_second})
+        measured = self.diagnostics()
+        rate = {"rate/steps_per_second": now.steps_per_second}
+        self.writer.scalars(step, shown | rate | measured)
+        if measured:
+            self._mark = time.monotonic()
         self.pulse.beat()
-        return math.isfinite(means["loss/total"]) and math.isfinite(means["gradient_norm"])
 
-    def _score(self) -> None:
+    def _score(self, pictures: str = "") -> None:
+        """Record scores and pictures; the latter also as PNG, into that folder of the run's."""
         scores = self.scorer.write(self.writer)
-        self.scorer.write_pictures(self.writer, self.logging.pictures)
+        folder = self.checkpoints.directory.parent / pictures if pictures else None
+        self.scorer.write_pictures(self.writer, self.logging.pictures, folder)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
         log.info("step %d: %s", self.trainer.step, shown)
         self.pulse.now.metrics = scores
@@ -90,20 +119,22 @@ class Loop:
         log.info("step %d: %s", self.trainer.step, now.cause)
         return State.STOPPED
 
-    def _diverged(self) -> State:
-        """Keep the steps that led here; say at which one a value first was not finite."""
-        history = self.trainer.recorder.history(self.trainer.step)
-        for step, values in history:
-            self.writer.flight_record({"step": float(step), **values})
-        step, names = next((step, bad) for step, values in history if (bad := _broken(values)))
+    def _diverged(self, step: int, names: list[str]) -> State:
+        """Keep the steps that led to the first one that was not finite, and where that began."""
         now = self.pulse.now
         now.state, now.diverged_step = State.DIVERGED, step
-        now.cause = f"{', '.join(names)} not finite at step {step}"
+        now.cause = f"{' and '.join(names)} not finite at step {step}"
         log.warning("diverged: %s", now.cause)
+        history = self.trainer.recorder.history(step)
+        for k, values in history:
+            self.writer.flight_record({"step": float(k), **values})
+        self.writer.flush()  # the replay below may be killed
+        self.pulse.beat(force=True)
+        replay = Replay(
+            self.trainer, self.batches, self.checkpoints, self.stop, now.steps_per_second
+        )
+        origin = replay.origin(step)
+        self.writer.flight_record({"step": float(step), **history[-1][1], ORIGIN: origin})
+        now.origin = origin
+        log.warning("first not finite: %s", origin)
         return State.DIVERGED
-
-
-def _broken(values: dict[str, float]) -> list[str]:
-    """Return the names of values that are a sign of divergence."""
-    watched = ("loss/total", "gradient_norm")  # a part of the loss is NaN where none was drawn
-    return [name for name in watched if not math.isfinite(values[name])]

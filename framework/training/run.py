@@ -17,7 +17,9 @@ from framework.streams import Streams
 from framework.training import compilation, provenance
 from framework.training.batches import Batches
 from framework.training.checkpoints import Checkpoints
+from framework.training.diagnostics import Diagnostics
 from framework.training.experiment import Experiment
+from framework.training.flops import flops_per_step
 from framework.training.folder import CONFIG
 from framework.training.heartbeat import Heartbeat, Pulse, State, read
 from framework.training.loop import Loop
@@ -64,6 +66,7 @@ def _run(directory: Path, pulse: Pulse, stop: StopRequest) -> State:
     if train.compile:
         compilation.compile_steps(trainer, batches.at(trainer.step + 1))
     pulse.now.step, pulse.now.steps = trainer.step, train.steps
+    pulse.now.flops_per_step = pulse.now.flops_per_step or flops_per_step(train, device)
     pulse.beat(force=True)
     config = _run_config(experiment, device, directory)
     with RunWriter(directory, config=config, resume_step=trainer.step, tensorboard=True) as writer:
@@ -77,13 +80,19 @@ def _run(directory: Path, pulse: Pulse, stop: StopRequest) -> State:
             checkpoints=checkpoints,
             pulse=pulse,
             stop=stop,
+            diagnostics=Diagnostics(experiment.logging.diagnostics, trainer),
         ).run()
 
 
 def _first_heartbeat(directory: Path) -> Heartbeat:
     """Return a running heartbeat that counts on from the last attempt's seconds."""
     last = read(directory) or Heartbeat()
-    return Heartbeat(state=State.RUNNING, seconds=last.seconds, metrics=last.metrics)
+    return Heartbeat(
+        state=State.RUNNING,
+        seconds=last.seconds,
+        flops_per_step=last.flops_per_step,
+        metrics=last.metrics,
+    )
 
 
 def _run_config(experiment: Experiment, device: torch.device, directory: Path) -> RunConfig:

@@ -26,7 +26,9 @@ class NetworkField:
         flow_map: FlowMap,
         passes: Passes,
         autocast: Callable[[], AbstractContextManager],
+        empty_class: int,
     ) -> None:
+        self.empty_class = empty_class
         self._network = network
         self._flow_map = flow_map
         self._passes = passes

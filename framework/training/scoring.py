@@ -2,76 +2,129 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from framework.configuration.building import refusals
 from framework.errors import UserError
 from framework.passes import Passes
-from framework.protocols import Metric, Score
+from framework.protocols import FieldMetric, Metric, Score
 from framework.results import RunWriter
 from framework.streams import Streams
+from framework.training.pictures import save_sheet
 from framework.training.precision import autocast
 from framework.training.sampling import Draws, NetworkField, draw
 from framework.training.settings import Evaluation
 from framework.training.trainer import EVALUATION, Trainer
 
 
-class Scorer:
-    """Judges a trainer's averaged weights as `evaluation.*` says."""
+class Measured(NamedTuple):
+    """A score of one block of samples."""
 
-    def __init__(self, settings: Evaluation, trainer: Trainer) -> None:
+    score: Score
+    nfe: int
+    block: int
+
+
+class Scorer:
+    """Judges a trainer's weights as `evaluation.*` says: an average of them, unless told which."""
+
+    def __init__(self, settings: Evaluation, trainer: Trainer, weights: str = EVALUATION) -> None:
         train = trainer.settings
         self._settings = settings
         self._trainer = trainer
+        self._weights = weights
+        self._network = trainer.network(weights)
         self._dataset = train.dataset
         self._draws = Draws(train.dataset, Streams(train.seed), trainer.device)
         self._weight = sampling_weight(settings, train.loss.guidance.weight)
         self._metrics: list[Metric] = []
 
-    def write(self, writer: RunWriter) -> dict[str, float]:
-        """Record the scores at the trainer's step; return their means over the blocks by name."""
-        values: dict[str, list[float]] = {}
+    def measure(self) -> Iterator[Measured]:
+        """Yield the scores of every NFE and block at the trainer's step."""
         for nfe in self._settings.nfe:
             for block in range(self._settings.blocks):
                 latents, classes = self._draws.block(block, self._settings.samples)
                 samples = self._sample(latents, classes, nfe)
                 for score in self._scores(samples, classes):
-                    self._write_score(writer, score, nfe, block)
-                    short = score.name.partition("@")[0]
-                    values.setdefault(f"{short}/nfe={nfe}", []).append(score.value)
+                    yield Measured(score, nfe, block)
+        for block in range(self._settings.blocks):
+            for score in self._field_scores(*self._draws.block(block, self._settings.samples)):
+                yield Measured(score, 1, block)
+
+    def write(self, writer: RunWriter) -> dict[str, float]:
+        """Record the scores at the trainer's step; return their means over the blocks by name."""
+        values: dict[str, list[float]] = {}
+        for measured in self.measure():
+            self.record(writer, measured)
+            short = measured.score.name.partition("@")[0]
+            values.setdefault(f"{short}/nfe={measured.nfe}", []).append(measured.score.value)
         return {name: fmean(found) for name, found in values.items()}
 
-    def write_pictures(self, writer: RunWriter, count: int) -> None:
-        """Record pictures from fixed latents and classes at every NFE."""
+    def write_pictures(self, writer: RunWriter, count: int, folder: Path | None = None) -> None:
+        """Record pictures from fixed latents and classes at every NFE.
+
+        With a folder they are also written there as `nfe=N.png`, a column a class.
+        """
         if not count:
             return
         latents, classes = self._draws.pictures(count, self._dataset.num_classes)
         for nfe in self._settings.nfe:
             samples = self._sample(latents, classes, nfe)
-            images = self._dataset.images(samples.cpu())
-            writer.samples(self._trainer.step, nfe, images.numpy(), classes.cpu().numpy())
+            images = self._dataset.images(samples.cpu()).numpy()
+            writer.samples(self._trainer.step, nfe, images, classes.cpu().numpy())
+            if folder is not None:
+                columns = min(self._dataset.num_classes, count)
+                save_sheet(folder / f"nfe={nfe}.png", images, columns)
 
-    def _sample(self, latents: Tensor, classes: Tensor, nfe: int) -> Tensor:
+    def _field_scores(self, latents: Tensor, classes: Tensor) -> list[Score]:
+        """Ask the metrics that judge the flow itself, by one jump."""
+        asking = [metric for metric in self._all_metrics() if isinstance(metric, FieldMetric)]
+        if not asking:
+            return []
+        field, w = self._field(), torch.full_like(classes, self._weight, dtype=latents.dtype)
+        return [s for metric in asking for s in metric.field_scores(field, latents, classes, w)]
+
+    def _field(self) -> NetworkField:
         trainer = self._trainer
-        field = NetworkField(
-            trainer.averages.networks[EVALUATION],
+        return NetworkField(
+            self._network,
             trainer.settings.loss.flow_map,
             Passes(),
             partial(autocast, trainer.settings.precision, trainer.device),
+            self._dataset.num_classes,
         )
+
+    def _sample(self, latents: Tensor, classes: Tensor, nfe: int) -> Tensor:
         settings = self._settings
         return draw(
-            settings.sampler, field, latents, classes, self._weight, nfe, settings.batch_size
+            settings.sampler,
+            self._field(),
+            latents,
+            classes,
+            self._weight,
+            nfe,
+            settings.batch_size,
         )
 
     def _scores(self, samples: Tensor, classes: Tensor) -> list[Score]:
-        if not self._metrics:  # a metric may train a classifier: only when first needed
-            self._metrics = [build(dataset=self._dataset) for build in self._settings.metrics]
-        return [score for metric in self._metrics for score in metric(samples, classes)]
+        return [score for metric in self._all_metrics() for score in metric(samples, classes)]
 
-    def _write_score(self, writer: RunWriter, score: Score, nfe: int, block: int) -> None:
+    def _all_metrics(self) -> list[Metric]:
+        if not self._metrics:  # a metric may train a classifier: only when first needed
+            with refusals(()):
+                self._metrics = [build(dataset=self._dataset) for build in self._settings.metrics]
+        return self._metrics
+
+    def record(self, writer: RunWriter, measured: Measured) -> None:
+        """Record a score with all that it was measured of."""
+        score, nfe, block = measured
         writer.evaluation(
             self._trainer.step,
             score.name,
@@ -79,7 +132,7 @@ class Scorer:
             direction=score.direction,
             nfe=nfe,
             w=self._weight,
-            weights=EVALUATION,
+            weights=self._weights,
             sampler=type(self._settings.sampler).__name__,
             time_grid="uniform",
             block=block,

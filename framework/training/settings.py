@@ -20,6 +20,7 @@ from framework.protocols import (
 from framework.settings import NonNegativeInt, Positive, PositiveInt
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Diagnostic = Literal["modulation", "norms", "bins", "lipschitz"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Train:
     `evaluation_average` is theta**, the weights that are sampled from; `clip_norm` bounds the
     global gradient norm. `device` is "auto" (a GPU if there is one), "cpu" or "cuda[:N]".
     bf16 and fp16 mean autocast over float32 weights, fp16 with a gradient scaler.
+
+    Memory and speed, not mathematics: `checkpointing` = k runs every k-th block again in the
+    backward pass instead of keeping its activations (1: all blocks, 0: none); `accumulation` is
+    the number of micro-batches that a batch goes through in; `cuda_graphs` replays a step's
+    forward and backward passes from one recording, which networks bound by launches gain from.
     """
 
     model: Callable[..., Model]
@@ -45,6 +51,9 @@ class Train:
     compile: bool = False
     deterministic: bool = False
     clip_norm: Positive | None = None
+    checkpointing: NonNegativeInt = field(default=0, metadata={"added": 0})
+    accumulation: PositiveInt = field(default=1, metadata={"added": 1})
+    cuda_graphs: bool = field(default=False, metadata={"added": False})
 
 
 @dataclass(frozen=True)
@@ -67,11 +76,15 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Logging:
-    """What a run writes down, and how often in steps. Not part of its identity."""
+    """What a run writes down, and how often in steps. Not part of its identity.
+
+    `diagnostics` are what is measured beside the loss; see `framework.training.diagnostics`.
+    """
 
     every: PositiveInt = 20
     checkpoint_every: PositiveInt = 500
     pictures: NonNegativeInt = 20
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from framework.errors import UserError
-from framework.evaluator import Evaluator
+from framework.evaluator import TRAINED, Evaluator
 from framework.passes import Passes
-from framework.protocols import Batch, Model
+from framework.protocols import Batch, LossTerms, Model
+from framework.sections import section
 from framework.streams import Streams
 from framework.training.averages import Averages
+from framework.training.gradients import Gradients, GraphedGradients, Summary
+from framework.training.observation import observed_terms
 from framework.training.precision import autocast, scaler
 from framework.training.recorder import Recorder
 from framework.training.settings import Train
@@ -29,7 +33,7 @@ class Trainer:
         self.settings = settings
         self.device = device
         self.step = 0
-        self.model = build_model(settings).to(device)
+        self.model = build_model(settings, device)
         self.averages = Averages(
             self.model,
             {**settings.loss.averages(), EVALUATION: settings.evaluation_average},
@@ -38,36 +42,60 @@ class Trainer:
         self.recorder = Recorder(device)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._scaler = scaler(settings.precision, device)
+        if settings.batch_size % settings.accumulation:
+            raise UserError(
+                f"train.accumulation = {settings.accumulation} does not divide train.batch_size = "
+                f"{settings.batch_size}: micro-batches are of one size"
+            )
         self.use(Passes())
 
     def use(self, passes: Passes) -> None:
-        """Run the network with these passes from now on."""
-        self._evaluate = Evaluator(
-            self.model,
-            self.averages.networks,
-            passes,
-            partial(autocast, self.settings.precision, self.device),
+        """Run the network with these passes from now on, checkpointed as the settings say."""
+        settings = self.settings
+        passes = replace(passes, checkpoint_every=settings.checkpointing)
+        autocasting = partial(autocast, settings.precision, self.device)
+        self._evaluate = Evaluator(self.model, self.averages.networks, passes, autocasting)
+        gradients = Gradients(
+            settings.loss, self._evaluate, self._scaler.scale, settings.accumulation
         )
+        graphed = settings.cuda_graphs and self.device.type == "cuda"
+        self._gradients = GraphedGradients(gradients, self.model) if graphed else gradients
 
     def try_step(self, batch: Batch) -> None:
         """Run a step's forward and backward passes and forget their result."""
-        self.settings.loss(batch, self._evaluate).total.mean().backward()
+        self._gradients(batch)
         self.optimizer.zero_grad(set_to_none=True)
 
     def train_step(self, batch: Batch) -> None:
         """Make one update from a batch and record its scalars."""
         self.step += 1
-        terms = self.settings.loss(batch, self._evaluate)
-        loss = terms.total.mean()
-        self._scaler.scale(loss).backward()
-        self._scaler.unscale_(self.optimizer)
-        norm = self._clip()
-        self._set_rate()
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.averages.update(self.step)
-        self._record(loss, norm, terms.parts)
+        summary = self._gradients(batch)
+        with section("optimizer"):
+            self._scaler.unscale_(self.optimizer)
+            norm = self._clip()
+            self._set_rate()
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
+            self.optimizer.zero_grad(set_to_none=True)
+        with section("averages"):
+            self.averages.update(self.step)
+        with section("logging"):
+            self._record(summary, norm)
+
+    def network(self, weights: str) -> nn.Module:
+        """Return the network with the trained weights, or with an average of them, by name.
+
+        Raises:
+            UserError: there are no such weights.
+        """
+        known = {TRAINED: self.model, **self.averages.networks}
+        if weights not in known:
+            raise UserError(f"no weights are called '{weights}': choose one of {', '.join(known)}")
+        return known[weights]
+
+    def terms(self, batch: Batch) -> LossTerms:
+        """Return a batch's loss terms with what was observed of them."""
+        return observed_terms(self.settings.loss, batch, self._evaluate)
 
     def _clip(self) -> Tensor:
         """Return the norm of the whole gradient, bounding it if asked to."""
@@ -83,11 +111,10 @@ class Trainer:
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
 
-    def _record(self, loss: Tensor, norm: Tensor, parts: Mapping[str, Tensor]) -> None:
-        means = {f"loss/{name}": part.nanmean() for name, part in parts.items()}
-        rate = torch.tensor(self.optimizer.param_groups[0]["lr"], device=self.device)
-        values = {"loss/total": loss, "gradient_norm": norm, "learning_rate": rate}
-        self.recorder.record(self.step, values | means)
+    def _record(self, summary: Summary, norm: Tensor) -> None:
+        rate = torch.full((), self.optimizer.param_groups[0]["lr"], device=self.device)
+        values = {"loss/total": summary.loss, "gradient_norm": norm, "learning_rate": rate}
+        self.recorder.record(self.step, values | dict(summary.observed))
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
@@ -133,15 +160,17 @@ def as_module(model: Model) -> nn.Module:
     return model
 
 
-def build_model(settings: Train) -> nn.Module:
-    """Return the model of a run with its initial weights, on the CPU.
+def build_model(settings: Train, device: torch.device) -> nn.Module:
+    """Return the model of a run with its initial weights, on the device.
 
     Each parameter is drawn from the stream of its own name, so that arms of one seed which share a
-    layer start it alike. What a component draws in its constructor is seeded too.
+    layer start it alike. Draws are the CPU's; what is computed from them, such as singular values,
+    is computed on the device. What a component draws in its constructor is seeded too.
     """
     streams = Streams(settings.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(streams.generator("construction").initial_seed())
         model = construct_model(settings)
+    as_module(model).to(device)
     model.initialize(lambda name: streams.generator(f"parameter/{name}"))
     return as_module(model)

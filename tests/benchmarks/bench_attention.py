@@ -89,30 +89,35 @@ def peak_above_inputs(run: Callable[[list[Tensor]], object], xs: list[Tensor]) -
 
 
 class GpuClock:
-    """Seconds of GPU time, for pytest-benchmark: synchronised wall time around one call."""
+    """Seconds of GPU time, for pytest-benchmark: wall time, the GPU waited for."""
 
     def __call__(self) -> float:
         torch.cuda.synchronize()
         return time.perf_counter()
 
 
-def median_milliseconds(run: Callable[[], object], *, seconds: float = 0.25) -> float:
-    """Median of GPU events around single calls, the L2 cache cleared between them."""
+def median_milliseconds(run: Callable[[], object], *, milliseconds: float = 150.0) -> float:
+    """Median over calls between GPU events, the L2 cache cleared before each.
+
+    Calls are queued without waiting, as in training: the host runs ahead of the GPU.
+    """
     cache = torch.empty(256 * MIB, dtype=torch.int8, device="cuda")
-    for _ in range(3):
-        run()
-    torch.cuda.synchronize()
-    started = time.perf_counter()
-    times = []
-    while len(times) < 10 or (time.perf_counter() - started < seconds and len(times) < 200):
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        cache.zero_()
-        begin.record()
-        run()
-        end.record()
+
+    def queue(calls: int) -> list[float]:
+        events = []
+        for _ in range(calls):
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            cache.zero_()
+            begin.record()
+            run()
+            end.record()
+            events.append((begin, end))
         torch.cuda.synchronize()
-        times.append(begin.elapsed_time(end))
-    return sorted(times)[len(times) // 2]
+        return sorted(begin.elapsed_time(end) for begin, end in events)
+
+    estimate = queue(5)[2]
+    times = queue(max(5, min(200, int(milliseconds / estimate))))
+    return times[len(times) // 2]
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -6,6 +6,7 @@ pytest in a second process.
 """
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 import kernels
+from kernels import tuning
 from kernels.ops import backward_op, forward_op
 
 NAMES = ("o", "to", "dq", "dk", "dv", "dtq", "dtk", "dtv")
@@ -78,7 +80,7 @@ def test_auto_takes_the_kernels_when_interpreted():
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_all_results_match_float64(dtype, causal):
-    compare(*draw(1, 2, 70, 83, 64, dtype), causal=causal)
+    compare(*draw(1, 1, 70, 83, 64, dtype), causal=causal)
 
 
 @pytest.mark.parametrize("present", list(itertools.product([True, False], repeat=3))[:-1])
@@ -91,6 +93,17 @@ def test_only_one_cotangent(without):
     primals, tangents, cotangents = draw(1, 1, 40, 34, 24, torch.float32)
     cotangents[without] = None
     compare(primals, tangents, cotangents)
+
+
+def test_tensor_descriptors():
+    # The interpreter reads through descriptors too: the same kernels, as a GPU runs them.
+    primals, tangents, cotangents = draw(1, 2, 40, 70, 72, torch.float16)
+    before = tuning.export()
+    case = tuning.Case("forward", "interpreter", torch.float16, 128, 128, True, 3)
+    for kernel in ("forward", "query", "key_k", "key_v"):
+        tuning.record(replace(case, kernel=kernel), tuning.Settings(32, 16, 4, 1, 1))
+    compare(primals, tangents, cotangents, causal=True)
+    tuning.load(before)
 
 
 @pytest.mark.parametrize("D", [1, 40, 72, 128, 256])
@@ -106,11 +119,11 @@ def test_token_counts(Nq, Nk):
 def test_sharp_softmax_keeps_its_accuracy():
     # Logits of size 900. A few rows with two near keys decide, so that the rounding of their bf16
     # entries does not average out; without exact row sums dq' would be off by far more.
-    compare(*draw(1, 2, 128, 96, 64, torch.bfloat16, size=30.0), limit=6e-3)
+    compare(*draw(1, 1, 96, 64, 64, torch.bfloat16, size=30.0), limit=6e-3)
 
 
 def test_sharp_softmax_in_float32_is_as_good_as_dense_float32():
-    primals, tangents, cotangents = draw(1, 2, 96, 96, 64, torch.float32, size=30.0)
+    primals, tangents, cotangents = draw(1, 1, 64, 64, 64, torch.float32, size=30.0)
     compare(primals, tangents, cotangents, limit=1e-3)
 
 
@@ -118,7 +131,7 @@ def test_scale_is_used():
     compare(*draw(1, 1, 20, 20, 16, torch.float32), scale=0.03)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     B=st.integers(1, 2), H=st.integers(1, 2), Nq=st.integers(1, 50), Nk=st.integers(1, 50),
     D=st.sampled_from([3, 8, 16, 24]), causal=st.booleans(),
@@ -138,8 +151,10 @@ def test_property_shapes_strides_dtypes(B, H, Nq, Nk, D, causal, layout, dtype, 
     primals, tangents, cotangents = draw(B, H, Nq, Nk, D, dtype, seed=seed)
     primals = [lay_out(x) for x in primals]
     tangents = [lay_out(x) for x in tangents]
-    # One score decides alone in rows of one or two keys: relative errors of near-zero gradients.
-    compare(primals, tangents, cotangents, causal=causal, limit=1e-2 if Nk < 3 else None)
+    # A handful of float16 numbers does not average its rounding out; and with one or two keys the
+    # softmax hardly depends on the scores: relative errors of gradients that are nearly zero.
+    few = 1e-2 if Nk < 3 else 2e-3 if dtype == torch.float16 else None
+    compare(primals, tangents, cotangents, causal=causal, limit=few)
 
 
 def test_expanded_cotangent():
@@ -297,6 +312,21 @@ class TestRefusals:
         large = torch.zeros(1, 1, 2, 257)
         with pytest.raises(ValueError, match="256"):
             kernels.flash_attention(large, large, large)
+
+
+def test_tuning_records_the_fastest():
+    primals, tangents, _ = draw(1, 1, 16, 16, 16, torch.float32)
+    slow, fast = tuning.Settings(16, 16, 4, 1), tuning.Settings(32, 32, 4, 1)
+    times = itertools.cycle([3.0, 2.0, 1.0])
+
+    def timer(run):
+        run()
+        return next(times)
+
+    found = kernels.tune(*primals, *tangents, timer=timer, among=lambda kernel, head: [slow, fast])
+    assert found == {"forward": fast, "query": fast, "key": fast}
+    assert all("interpreter/" in key for key in tuning.export())
+    tuning.clear()
 
 
 @pytest.mark.parametrize("present", [(True, True, True), (True, False, True)])

@@ -156,12 +156,6 @@ def test_a_folder_of_another_run_is_refused(undisturbed, monkeypatch, capsys):
     assert (undisturbed / "config.gin").read_text() == before
 
 
-def test_two_processes_cannot_train_one_folder(tmp_path):
-    output = tmp_path / "run"
-    output.mkdir()
-    with claims.claim(output):
-        refused = train(output)
-    assert refused.returncode == 2
-    assert f"{output}: process {os.getpid()} on " in refused.stderr
-    assert "trains this run already: wait for it, or choose another --output" in refused.stderr
-    assert [path.name for path in output.iterdir()] == [claims.LOCK]
+def test_a_run_that_is_being_trained_is_refused(undisturbed, monkeypatch, capsys):
+    with claims.claim(undisturbed):
+        assert "another process trains" in refused(monkeypatch, capsys, undisturbed)

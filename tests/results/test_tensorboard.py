@@ -2,11 +2,7 @@
 
 import io
 import itertools
-import json
 import re
-import subprocess
-import sys
-import urllib.request
 
 import numpy as np
 import pytest
@@ -22,6 +18,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from framework.results import RunWriter
 from framework.results.event_file import masked_crc32c
 from framework.results.tensorboard import TensorBoardWriter, image_grid
+from tests.tensorboard_server import ask, serve
 
 
 def write(directory, first=1, last=20, resume_step=None, **config):
@@ -131,24 +128,8 @@ def server(tmp_path):
     for arm, seed in itertools.product(("a", "b"), range(2)):
         write(tmp_path / arm / f"seed={seed}", arm=arm, seed=seed, varied={"decay": arm})
     write(tmp_path / "a" / "seed=0", 11, 30, resume_step=10, arm="a", varied={"decay": "a"})
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path), "--port", "0"]
-    command += ["--host", "127.0.0.1", "--load_fast=false", "--reload_interval=0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        lines = itertools.takewhile(bool, iter(process.stderr.readline, ""))
-        addresses = (re.search(r"http://127\.0\.0\.1:\d+", line) for line in lines)
-        yield next(filter(None, addresses))[0]
-    finally:
-        process.terminate()
-        process.communicate()
-
-
-def ask(address, path, body=None):
-    data = None if body is None else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{address}/data/{path}", data, headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    with serve(tmp_path) as address:
+        yield address
 
 
 def test_a_real_server_shows_the_grid(server):

@@ -126,6 +126,20 @@ def test_divergences_are_counted_and_come_last():
     assert table[list(STATES)].sum(axis=1).tolist() == table["runs"].tolist()
 
 
+def test_equal_divergences_are_told_once():
+    runs = runs_of(scores_of(a=[1, 2, 3])).assign(
+        state="diverged", diverged_step=[7, 7, 9], cause="loss not finite at step 7"
+    )
+    table = rank_arms(scores_of(b=[1]), runs, "lower")
+    told = "seeds 0, 1 at step 7: loss not finite; seed 2 at step 9: loss not finite at step 7"
+    assert table.loc["a", "divergences"] == told
+
+
+def test_the_same_difference_in_all_of_a_few_seeds_decides_nothing():
+    table = paired_differences(scores_of(a=[1, 2], b=[1.5, 2.5]), "a", "lower")
+    assert table.loc["b", "verdict"] == "cannot tell: the same difference in all 2 seeds"
+
+
 def test_ranking_follows_the_direction():
     scores = scores_of(a=[1, 2], b=[3, 4])
     assert list(rank_arms(scores, runs_of(scores), "lower").index) == ["a", "b"]

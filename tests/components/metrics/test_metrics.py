@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -93,7 +94,11 @@ def test_processes_that_train_at_once_agree(digits, tmp_path):
         "print(cache.classifier_of(Digits(), sys.argv[1]).weights_hash())\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(2)
+    ]
     hashes = {process.communicate()[0].strip() for process in processes}
     assert [process.returncode for process in processes] == [0, 0]
     assert hashes == {train(digits, Recipe(epochs=1)).weights_hash()}

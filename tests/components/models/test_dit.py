@@ -18,7 +18,7 @@ from components.time_embeddings import Fourier, Learned, LogSNR
 from framework import UserError
 from framework.evaluator import Evaluator
 from framework.passes import Passes, block_forward, block_jvp
-from framework.protocols import BlockModel, Query, Role, Tangent
+from framework.protocols import Query, Role, Tangent, has_blocks
 from tests.components.building import CLASSES, SHAPE, SlowEvaluator, dit, finite_difference
 
 ALTERNATIVES = [
@@ -55,7 +55,7 @@ def test_tangents_through_every_part_are_derivatives(parts):
 
 def test_it_is_embed_blocks_and_head():
     network, q = dit(), query()
-    assert isinstance(network, BlockModel)
+    assert has_blocks(network)
     tokens, condition = network.embed(q.x, q.t, q.s, q.c, q.w)
     assert tokens.shape == (4, 4, 16)
     assert condition.shape == (4, 16)

@@ -11,7 +11,7 @@ from components.second_times import Difference
 from components.time_embeddings import Sinusoidal
 from framework import UserError
 from framework.evaluator import Evaluator
-from framework.protocols import BlockModel, Query, Tangent
+from framework.protocols import Query, Tangent, has_blocks
 from tests.components.building import SlowEvaluator, finite_difference, generators, randomised
 
 
@@ -30,7 +30,7 @@ def query():
 
 def test_tangents_are_derivatives():
     model, q = randomised(network(), 0), query()
-    assert isinstance(model, BlockModel)
+    assert has_blocks(model)
     (result,), (slow,) = Evaluator(model)(q), SlowEvaluator(model)(q)
     torch.testing.assert_close((result.F, result.dF), (slow.F, slow.dF))
     torch.testing.assert_close(result.dF, finite_difference(model, q, 1e-6), atol=1e-6, rtol=1e-5)

@@ -1,14 +1,18 @@
 """Optimizers: their settings reach the update, and their state can be restored."""
 
 import copy
+from importlib.util import find_spec
 
 import pytest
 import torch
 from torch import nn
 
-from components.optimizers import adamw, lion, muon, sgd
+from components.optimizers import adamw, lion, muon, sgd, soap
+from framework import UserError
 
-ALL = [adamw, sgd, lion, muon]
+HAS_SOAP = find_spec("pytorch_optimizer") is not None
+needs_soap = pytest.mark.skipif(not HAS_SOAP, reason="needs pytorch-optimizer")
+ALL = [adamw, sgd, lion, muon, pytest.param(soap, marks=needs_soap)]
 
 
 def network():
@@ -107,3 +111,9 @@ def test_muon_takes_no_embedding(name):
     weight.grad = torch.arange(1.0, 10.0).reshape(3, 3)
     optimizer.step()
     torch.testing.assert_close(torch.eye(3) - weight.detach(), torch.full((3, 3), 0.01))
+
+
+@pytest.mark.skipif(HAS_SOAP, reason="pytorch-optimizer is installed")
+def test_soap_says_what_to_install():
+    with pytest.raises(UserError, match=r"pip install 'tvmlab\[optimizers\]'"):
+        soap([("weight", nn.Parameter(torch.zeros(2, 2)))])

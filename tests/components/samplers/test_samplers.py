@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from components.samplers import Euler, FlowMapSampler, Heun
+from components.samplers import Euler, FlowMapSampler, Guided, Heun
 from components.samplers.grid import time_grid
 from framework import UserError
 
@@ -83,3 +83,38 @@ def test_values_out_of_range_are_refused_by_name():
     for sampler in (FlowMapSampler, Euler, Heun):
         with pytest.raises(UserError, match="time_power"):
             sampler(0.0)
+
+
+class ByClass(Exponential):
+    """As above, the velocity being c times as fast for class c; the empty class is 3."""
+
+    empty_class = 3
+
+    def velocity(self, x, t, c, w):
+        assert (w == 1).all()
+        return super().velocity(x, t, c, c.to(x.dtype))
+
+    def displacement(self, x, t, s, c, w):
+        assert (w == 1).all()
+        return super().displacement(x, t, s, c, c.to(x.dtype))
+
+
+def test_guidance_while_sampling_mixes_with_and_without_the_class():
+    field = ByClass()
+    x = Guided(Euler())(field, noise(), C + 1, W + 1, 4)
+    by_hand = noise().double()
+    for _ in range(2):
+        by_hand = by_hand * (1 - 0.5 * (3 + 1.5 * (1 - 3)))
+    torch.testing.assert_close(x, by_hand)
+    assert len(field.times) == 4
+
+
+def test_guided_jumps_mix_displacements():
+    x = Guided(FlowMapSampler())(ByClass(), noise(), C + 1, W + 1, 2)
+    empty, own = (torch.tensor(-float(c)).exp() for c in (3, 1))
+    torch.testing.assert_close(x, noise() * (empty + 1.5 * (own - empty)), check_dtype=False)
+
+
+def test_guided_sampling_refuses_half_a_pair():
+    with pytest.raises(ValueError, match="pairs: 3 is odd"):
+        Guided(Euler())(ByClass(), noise(), C, W, 3)

@@ -3,6 +3,7 @@
 import logging
 import shutil
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,9 +11,14 @@ from torch import nn
 
 from framework import flow
 from framework.protocols import Batch, Conditions, LossTerms, Query, Tangent
-from framework.training.compilation import compile_steps
+from framework.training.compilation import (
+    compile_steps,
+    compiled_passes,
+    recompute_all_but_products,
+)
 from framework.training.settings import Train
 from framework.training.trainer import Trainer
+from tests import parity
 
 needs_compiler = pytest.mark.skipif(
     not (shutil.which("c++") or shutil.which("g++")), reason="torch.compile needs a C++ compiler"
@@ -135,3 +141,34 @@ def test_what_cannot_be_compiled_runs_plain_with_one_warning_that_names_it(caplo
     assert "going on without" in record.message
     assert "test_compilation.py" in record.message
     torch.testing.assert_close(weights, trained(trainer()))
+
+
+def test_all_blocks_share_one_compilation_of_each_kind():
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    network = trainer()
+    network.use(compiled_passes(backend))
+    network.try_step(batch(0))
+    assert len(graphs) == 3  # with tangent, plain, plain without gradient
+
+
+def test_a_model_without_blocks_runs_as_it_is_with_a_warning(caplog):
+    whole = trainer()
+    del whole.model.blocks
+    with caplog.at_level(logging.WARNING):
+        compile_steps(whole, batch(0))
+    assert "Net comes without blocks" in caplog.text
+
+
+@pytest.mark.parametrize("case", ["tvm_scaled_const_w"])
+def test_golden_numbers_hold_with_compiled_blocks(case):
+    # The compiler's front half: tracing, tangents, joined products, what the backward pass keeps.
+    golden = Path(parity.__file__).parent / "golden" / f"{case}.npz"
+    with recompute_all_but_products():
+        passes = compiled_passes("aot_eager_decomp_partition")
+        errors = dict(parity.compare(golden, passes=passes))
+    assert not {name: value for name, value in errors.items() if not value <= parity.TOLERANCE}

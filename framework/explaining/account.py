@@ -1,0 +1,146 @@
+"""What a run's files say of how it stands: heartbeat, log, results and flight recorder."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from framework.errors import UserError
+from framework.launching import liveness, outcomes
+from framework.results import DamagedRunError, NewerSchemaError, RunResults, read_run
+
+CONFIG = "config.gin"
+ORIGIN = "first_not_finite"
+LOG_LINES = 8
+HISTORY = 16  # steps over which growth before a divergence is told
+
+FlightStep = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Account:
+    """How a run stands and what is known of how it came there.
+
+    Attributes:
+        directory: the run's folder.
+        beat: its heartbeat; empty where there is none.
+        state, cause: as it says, or "stopped" where its process is gone.
+        flight: the flight recorder, one mapping of numbers a step, oldest first.
+        origin: where a value first was not finite, in words; "" where nothing diverged.
+        settings: the resolved settings, by their full names.
+        scores: metric -> mean over blocks at the last evaluation.
+        log: the last lines that the run wrote.
+        damage: why its results cannot be read; "" where they can.
+    """
+
+    directory: Path
+    beat: Mapping[str, Any]
+    state: str
+    cause: str
+    flight: list[FlightStep]
+    origin: str
+    settings: Mapping[str, Any]
+    scores: Mapping[str, float]
+    log: list[str]
+    damage: str
+
+    @property
+    def broken(self) -> list[str]:
+        """What was not finite at the last recorded step, in the order of the step's computation.
+
+        A part of the loss that no sample has is NaN at any time and does not count.
+        """
+        if not self.flight:
+            return []
+        last = self.flight[-1]
+        before = self.flight[:-1]
+        usual = {n for n in last if n.startswith("loss/") and any(math.isnan(b[n]) for b in before)}
+        names = sorted((n for n in last if not math.isfinite(last[n])), key=_order)
+        return [name for name in names if name not in usual]
+
+    def growth(self) -> dict[str, float]:
+        """By what factor each value grew from its usual size to the last finite step."""
+        finite = [s for s in self.flight if math.isfinite(s.get("loss/total", math.nan))]
+        recent = finite[-HISTORY:]
+        if len(recent) < 4:
+            return {}
+        names = [n for n in recent[-1] if n.startswith(("loss/", "gradient_norm", "jvp_norm"))]
+        found = {}
+        for name in names:
+            values = sorted(s[name] for s in recent[:-1] if math.isfinite(s[name]))
+            usual = values[len(values) // 2] if values else 0.0
+            if usual > 0 and math.isfinite(recent[-1][name]):
+                found[name] = recent[-1][name] / usual
+        return found
+
+    def command(self) -> str:
+        """Return the command that goes on with the run."""
+        config = shlex.quote(str(self.directory / CONFIG))
+        return f"python launch/train.py --gin {config} --output {shlex.quote(str(self.directory))}"
+
+
+def account(directory: Path) -> Account:
+    """Gather what there is.
+
+    Raises:
+        UserError: the folder is no run.
+    """
+    beat = outcomes.read(directory)
+    if not beat and not (directory / CONFIG).is_file():
+        if (directory / "grid.json").is_file():
+            raise UserError(f"{directory} is a grid: give one of its runs, ARM/seed=K-IDENTITY")
+        raise UserError(f"{directory}: not the folder of a run (no {CONFIG} in it)")
+    state, cause = str(beat.get("state") or "queued"), str(beat.get("cause") or "")
+    if state == "running" and not liveness.is_alive(directory, beat):
+        state, cause = "stopped", f"its process is gone, at step {beat.get('step', 0)}"
+    found, damage = _results(directory)
+    flight, origin = _flight(found)
+    return Account(
+        directory=directory,
+        beat=beat,
+        state=state,
+        cause=cause,
+        flight=flight,
+        origin=origin or str(beat.get("origin") or ""),
+        settings={} if found is None else found.config.resolved,
+        scores={} if found is None else _scores(found),
+        log=outcomes.last_lines(directory, LOG_LINES),
+        damage=damage,
+    )
+
+
+def _results(directory: Path) -> tuple[RunResults | None, str]:
+    """Read the results; say why they cannot be read, but for a run that has none yet."""
+    try:
+        return read_run(directory), ""
+    except (DamagedRunError, NewerSchemaError) as error:
+        known = any((directory / f"results.{end}").exists() for end in ("h5", "journal"))
+        return None, str(error) if known else ""
+
+
+def _flight(found: RunResults | None) -> tuple[list[FlightStep], str]:
+    columns = {} if found is None else found.flight_recorder
+    origins = [text for text in columns.get(ORIGIN, ()) if text]
+    numbers = {n: v.tolist() for n, v in columns.items() if n != ORIGIN and v.dtype.kind == "f"}
+    count = len(numbers.get("step", ()))
+    return [{n: v[k] for n, v in numbers.items()} for k in range(count)], "".join(origins[-1:])
+
+
+def _scores(found: RunResults) -> dict[str, float]:
+    rows = found.evaluations
+    last = rows[rows["step"] == rows["step"].max()]
+    means = last.groupby(["metric", "nfe"], sort=False)["value"].mean()
+    return {f"{metric} at {nfe} NFE": float(value) for (metric, nfe), value in means.items()}
+
+
+def _order(name: str) -> int:
+    """Sort by when a step computes a value: tangent, terms, their sum, gradient."""
+    known = ("jvp_norm", "loss/", "gradient_norm")
+    if name == "loss/total":
+        return 2
+    place = next((k for k, prefix in enumerate(known) if name.startswith(prefix)), 3)
+    return place if place < 2 else place + 1

@@ -1,0 +1,96 @@
+"""The scores of a run's last checkpoint, measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from framework.errors import UserError
+from framework.launching import claims
+from framework.results import (
+    DamagedRunError,
+    NewerSchemaError,
+    RunWriter,
+    StorageError,
+    read_run,
+)
+from framework.training.restored import Restored
+from framework.training.scoring import Measured, Scorer
+from framework.training.settings import Evaluation
+from framework.training.trainer import EVALUATION
+
+PLAIN_WIDTH = 160
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What differs from the run's own evaluation; None stands for what the run does."""
+
+    nfe: Sequence[int] | None = None
+    samples: int | None = None
+    blocks: int | None = None
+    weight: float | None = None
+    weights: str = EVALUATION
+
+    def settings(self, own: Evaluation) -> Evaluation:
+        """Return the run's settings with these changes."""
+        return replace(
+            own,
+            nfe=own.nfe if self.nfe is None else tuple(self.nfe),
+            samples=self.samples or own.samples,
+            blocks=self.blocks or own.blocks,
+            weight=own.weight if self.weight is None else self.weight,
+        )
+
+
+def measure_again(run: Restored, changes: Changes, *, append: bool = False) -> list[Measured]:
+    """Return the scores, one a metric, NFE and block; with `append` they join the run's results.
+
+    A value measured of the same draws in the same way replaces the one that was there.
+
+    Raises:
+        UserError: the run has no such weights or no metrics, or its results cannot be written.
+    """
+    settings = changes.settings(run.experiment.evaluation)
+    if not settings.metrics:
+        raise UserError(f"{run.directory}: its evaluation.metrics is empty: there is no metric")
+    scorer = Scorer(settings, run.trainer, changes.weights)
+    found = list(scorer.measure())
+    if append:
+        _append(run, scorer, found)
+    return found
+
+
+def _append(run: Restored, scorer: Scorer, found: Sequence[Measured]) -> None:
+    with claims.claim(run.directory) as mine:
+        if not mine:
+            raise UserError(f"{run.directory} is being trained: --append once it has ended")
+        try:
+            config = read_run(run.directory).config
+            with RunWriter(run.directory, config=config, tensorboard=True) as writer:
+                for measured in found:
+                    scorer.record(writer, measured)
+        except (DamagedRunError, NewerSchemaError, StorageError) as error:
+            raise UserError(f"nothing was appended: {error}") from error
+
+
+def print_scores(found: Sequence[Measured]) -> None:
+    """Print mean and deviation over the blocks, a row a metric and NFE."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PLAIN_WIDTH)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("metric", "better", "NFE", "mean", "sd over blocks", "blocks"):
+        table.add_column(name, justify="left" if name in ("metric", "better") else "right")
+    blocks: dict[tuple[str, str, int], list[float]] = {}
+    for score, nfe, _ in found:
+        blocks.setdefault((score.name, score.direction, nfe), []).append(score.value)
+    for (name, direction, nfe), values in blocks.items():
+        spread = f"{stdev(values):.4g}" if len(values) > 1 else "-"
+        table.add_row(name, direction, str(nfe), f"{fmean(values):.5g}", spread, str(len(values)))
+    console.print(table)

@@ -1,0 +1,94 @@
+"""Pictures of chosen classes from a run's weights, as sheets and as single files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from framework.errors import UserError
+from framework.passes import Passes
+from framework.streams import Streams
+from framework.training.pictures import Images, save_image, save_sheet
+from framework.training.precision import autocast
+from framework.training.restored import Restored
+from framework.training.sampling import NetworkField, draw
+from framework.training.scoring import sampling_weight
+from framework.training.trainer import EVALUATION
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to draw.
+
+    Attributes:
+        nfe: network evaluations a sample, a sheet each.
+        classes: a row of the sheet each; empty for all.
+        count: samples of each class; latents are the same for every class and NFE.
+        weight: guidance weight; None for the run's own.
+        seed: of the latents.
+        weights: "trained", or the name of an average.
+    """
+
+    nfe: Sequence[int]
+    classes: Sequence[int] = ()
+    count: int = 8
+    weight: float | None = None
+    seed: int = 0
+    weights: str = EVALUATION
+
+
+def draw_pictures(run: Restored, wanted: Wanted, output: Path) -> list[Path]:
+    """Write `nfe=N.png`, a row a class, and its images as `nfe=N/class=C-I.png`.
+
+    Returns:
+        the sheets.
+
+    Raises:
+        UserError: a class, weights or a guidance weight that the run does not have, or a folder
+            that cannot be written.
+    """
+    known = run.experiment.train.dataset.num_classes
+    for number in wanted.classes:
+        if not 0 <= number < known:
+            raise UserError(f"class {number} is out of range: this run has 0 to {known - 1}")
+    classes = list(wanted.classes) or list(range(known))
+    sheets = []
+    for nfe in wanted.nfe:
+        images = _images(run, wanted, classes, nfe)
+        sheets.append(output / f"nfe={nfe}.png")
+        try:
+            save_sheet(sheets[-1], images, wanted.count)
+            for index, image in enumerate(images):
+                row, column = divmod(index, wanted.count)
+                name = f"class={classes[row]}-{column:05d}.png"
+                save_image(output / f"nfe={nfe}" / name, image)
+        except OSError as error:
+            raise UserError(f"{output}: {error.strerror}: choose another --output") from error
+    return sheets
+
+
+def _images(run: Restored, wanted: Wanted, classes: Sequence[int], nfe: int) -> Images:
+    """Return images (classes times count, H, W, 1 or 3), class by class."""
+    trainer, settings = run.trainer, run.experiment.evaluation
+    train, device = trainer.settings, trainer.device
+    weight = wanted.weight
+    if weight is None:
+        weight = sampling_weight(settings, train.loss.guidance.weight)
+    field = NetworkField(
+        trainer.network(wanted.weights),
+        train.loss.flow_map,
+        Passes(),
+        partial(autocast, train.precision, device),
+        train.dataset.num_classes,
+    )
+    shape = train.dataset.shape
+    noise = Streams(wanted.seed).normal("samples", 0, range(wanted.count), shape, device)
+    latents = noise.repeat(len(classes), *[1] * len(shape))
+    labels = torch.tensor(classes, device=device).repeat_interleave(wanted.count)
+    samples = draw(settings.sampler, field, latents, labels, weight, nfe, settings.batch_size)
+    images: Images = train.dataset.images(samples.cpu()).numpy()
+    return images

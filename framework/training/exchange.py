@@ -1,0 +1,80 @@
+"""Evaluation weights of a run as a safetensors file, and back."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from framework.configuration import Configuration
+from framework.configuration.parsing import Import, read_file
+from framework.errors import UserError
+from framework.training.folder import CONFIG
+from framework.training.starting import evaluation_weights
+
+STEP = "step"
+SUFFIX = ".safetensors"
+
+
+def export(directory: Path, file: Path) -> int:
+    """Write the evaluation weights of a run, its configuration and step; return the step.
+
+    Raises:
+        UserError: the run has no checkpoint, or the file cannot be written.
+    """
+    config = directory / CONFIG
+    if not config.is_file():
+        raise UserError(f"{directory} is not a run's folder: it has no {CONFIG}")
+    weights, step = evaluation_weights(directory)
+    held = {name: weight.contiguous() for name, weight in weights.items()}
+    metadata = {"format": "pt", CONFIG: config.read_text(), STEP: str(step)}
+    beside = file.with_name(f".{file.name}.new")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file(held, beside, metadata)
+        beside.rename(file)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file}: cannot be written: {error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return step
+
+
+def read(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the weights of a safetensors file, on the CPU, and its metadata.
+
+    Raises:
+        UserError: it is damaged or of another format.
+    """
+    try:
+        with safe_open(file, framework="pt") as held:
+            return {name: held.get_tensor(name) for name in held.keys()}, held.metadata() or {}  # noqa: SIM118  it is no dictionary
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file} is damaged or no safetensors file: {error}") from error
+
+
+def configuration(file: Path, metadata: Mapping[str, str]) -> Configuration:
+    """Return the configuration that a safetensors file carries.
+
+    Raises:
+        UserError: it has none, or one that would import or include something.
+    """
+    if CONFIG not in metadata:
+        raise UserError(f"{file} does not say what network it is for: name its --gin file")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, CONFIG)
+        path.write_text(metadata[CONFIG])
+        lines = metadata[CONFIG].splitlines()
+        if any(line.lstrip().startswith("include") for line in lines):
+            raise UserError(f"{file}: its configuration includes files: name a --gin file instead")
+        plugins = [s.module for s in read_file(path) if isinstance(s, Import)]
+        if plugins:
+            raise UserError(
+                f"{file}: its configuration imports {plugins[0]}: name a --gin file that says so, "
+                "if you trust it"
+            )
+        return Configuration.load([path])

@@ -1,0 +1,44 @@
+"""Training steps on a GPU: no waiting, graphs and compiled blocks that agree with plain steps."""
+
+import pytest
+import torch
+
+from framework.training.compilation import compile_steps
+from tests.framework.training.small import losses_of, trainer_of
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
+]
+STEPS = 20
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("graphs", [False, True])
+def test_no_step_waits_for_the_device(precision, graphs):
+    trainer, batches = trainer_of(
+        f"train.precision = '{precision}'", f"train.cuda_graphs = {graphs}", device="cuda"
+    )
+    losses_of(trainer, batches, 5)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(STEPS):
+            trainer.train_step(batches.at(trainer.step + 1))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert trainer.step == STEPS + 5
+
+
+def test_replayed_steps_are_the_steps():
+    plain = losses_of(*trainer_of(device="cuda"), STEPS)
+    graphed = losses_of(*trainer_of("train.cuda_graphs = True", device="cuda"), STEPS)
+    assert graphed == pytest.approx(plain, rel=1e-4)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("bf16", 3e-2)])
+def test_compiled_and_plain_losses_agree_over_50_steps(precision, tolerance):
+    settings = (f"train.precision = '{precision}'", "train.batch_size = 64")
+    plain = losses_of(*trainer_of(*settings, device="cuda"), 50)
+    trainer, batches = trainer_of(*settings, device="cuda")
+    compile_steps(trainer, batches.at(1))
+    assert losses_of(trainer, batches, 50) == pytest.approx(plain, rel=tolerance)

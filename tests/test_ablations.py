@@ -1,0 +1,91 @@
+"""The grids of the paper: every file plans at every scale, and every arm can be built."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from framework.configuration import Configuration
+from framework.grid.plan import plan
+from framework.training.experiment import Experiment
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "gin/ablations"
+SCALE = "include '../digits.gin'"
+TABLES = sorted(path for path in FOLDER.glob("*.gin") if SCALE in path.read_text())
+WANTED = {
+    *("table3_trunc", "table3_clamp", "table3_gap", "table4a", "table4b", "table4c", "table4d"),
+    *("figure4", "figure5", "figure7", "figure9", "figure10"),
+}
+
+
+@pytest.fixture(scope="module")
+def clothes(tmp_path_factory):
+    """A folder with Fashion-MNIST's files, of twenty images."""
+    folder = tmp_path_factory.mktemp("clothes")
+    for part in ("train", "t10k"):
+        labels = np.arange(20, dtype=np.uint8) % 10
+        write_idx(folder / f"{part}-labels-idx1-ubyte", labels)
+        pixels = np.random.default_rng(0).integers(256, size=(20, 28, 28), dtype=np.uint8)
+        write_idx(folder / f"{part}-images-idx3-ubyte", pixels)
+    return folder
+
+
+def write_idx(path, array):
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    path.write_bytes(bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes())
+
+
+def at_scale(table, scale, folder):
+    """The table's file with its one line changed."""
+    text = table.read_text()
+    assert text.count("include") == 1
+    path = folder / table.name
+    path.write_text(text.replace(SCALE, f"include '{ROOT / 'gin' / scale}'"))
+    return path
+
+
+def checked(path, sets=()):
+    planned = plan(Configuration.load([path], sets), path.stem)
+    arms = {cell.arm: cell for cell in planned.cells}
+    for cell in arms.values():
+        Experiment.build(cell.resolved).check()
+    return planned
+
+
+def test_every_table_and_figure_has_a_file():
+    assert {path.stem for path in TABLES} >= WANTED
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
+def test_a_grid_is_named_like_its_file_and_says_how_to_run_it(table):
+    planned = checked(table)
+    assert planned.name == table.stem
+    assert (
+        f"gin/ablations/{table.name}" in table.read_text() or "make ablation" in table.read_text()
+    )
+    assert planned.grid.description
+    assert len(planned.arms) > 1
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
+def test_it_runs_on_fashion_mnist_when_one_line_changes(table, clothes, tmp_path):
+    path = at_scale(table, "fashion_mnist.gin", tmp_path)
+    small = checked(table)
+    large = checked(path, [f"datasets.fashion_mnist.path = {str(clothes)!r}"])
+    assert [arm.name for arm in large.arms] == [arm.name for arm in small.arms]
+    assert {cell.resolved.settings["train.batch_size"] for cell in large.cells} == {256}
+
+
+def test_the_bound_of_theorem_1_is_planned_in_the_plane():
+    planned = checked(FOLDER / "wasserstein_bound.gin")
+    assert {cell.resolved.settings["train.dataset"].selector for cell in planned.cells} == {
+        "datasets.gaussian_mixture"
+    }
+    assert len(planned.arms) == 5
+
+
+@pytest.mark.parametrize("size", ["s", "b", "l", "xl"])
+def test_a_size_is_one_more_file(size):
+    paths = [ROOT / "gin/digits.gin", ROOT / f"gin/sizes/{size}.gin"]
+    Experiment.build(Configuration.load(paths).resolve()).check()
