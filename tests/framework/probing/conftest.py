@@ -26,7 +26,7 @@ def toy_plan(*sets: str, plugins: tuple[str, ...] = ()) -> Plan:
     return plan(Configuration.load(files, [*TINY, *sets], plugins), "toy")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _in_this_process():
     """Forked workers have a test of their own."""
     before, probe.PARALLEL = probe.PARALLEL, 0
