@@ -16,12 +16,10 @@ from pathlib import Path
 
 from framework import command
 from framework.configuration import Configuration
-from framework.errors import UserError
-from framework.grid.plan import Plan, plan
-from framework.launching import executors, presenting
-from framework.launching.decisions import RETRIES, decide
+from framework.grid.plan import plan
+from framework.launching import checking, executors, presenting
+from framework.launching.decisions import RETRIES, decide, read_own
 from framework.launching.launch import Options, launch
-from framework.training.experiment import Experiment
 
 FAILED = 1
 
@@ -34,6 +32,8 @@ def arguments() -> argparse.Namespace:
     add("--executor", choices=executors.EXECUTORS, default="auto")
     add("--output", type=Path, metavar="DIR", help="the grid's folder (default: runs/NAME)")
     add("--dry-run", action="store_true", help="check every cell, show the table, and stop")
+    add("--no-probe", action="store_true", help="do not train every arm for three small updates "
+        "to see that it differs")  # fmt: skip
     add("--wait", action="store_true", help="stay and watch, then print the ranking")
     add("--retry", choices=RETRIES, help="also run cells that failed, diverged, or whose code has "
         "changed since")  # fmt: skip
@@ -67,33 +67,17 @@ def with_resources(configuration: Configuration, given: argparse.Namespace) -> C
     return configuration
 
 
-def check(planned: Plan) -> None:
-    """Build each arm without memory, as its run would.
-
-    Raises:
-        UserError: a component refuses its settings.
-    """
-    seen = set()
-    for cell in planned.cells:
-        variant = (cell.arm, tuple(cell.tuned.items()))
-        if variant not in seen:
-            seen.add(variant)
-            try:
-                Experiment.build(cell.resolved).check()
-            except UserError as error:
-                raise UserError(f"arm '{cell.arm}': {error}") from error
-
-
 def program() -> int:
     """Check, submit and, if asked, wait; exit with 1 if a run did not end well."""
     given = arguments()
     configuration = with_resources(command.configuration(given), given)
     line = f"python {shlex.join(sys.argv)}"
     planned = plan(configuration, given.gin[-1].stem, line)
-    check(planned)
     grid = given.output or Path("runs", planned.name)
+    read_own(grid, planned.name)  # a wrong --output is said before anything takes time
+    findings = checking.check(planned, probed=not given.no_probe)
     if given.dry_run:
-        presenting.print_plan(grid, planned, decide(grid, planned, given.retry)[1])
+        presenting.print_plan(grid, planned, decide(grid, planned, given.retry)[1], findings)
         return 0
     options = Options(
         executor=given.executor,

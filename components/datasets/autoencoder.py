@@ -39,7 +39,7 @@ class Autoencoder:
             "the autoencoder needs diffusers: pip install 'tvmlab[latents]'",
         )
         self.source = source
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _device(device)
         self._folder = _located(source)
 
     @cached_property
@@ -81,6 +81,19 @@ class Autoencoder:
             bright = ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
             parts.append(bright.permute(0, 2, 3, 1).cpu())
         return torch.cat(parts)
+
+
+def _device(name: str | None) -> torch.device:
+    """Return the device of that name, or a GPU if there is one."""
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise UserError(f"{name!r} is not a device: name cpu or cuda[:N]") from error
+    require(
+        device.type != "cuda" or torch.cuda.is_available(),
+        f"{name!r}, but PyTorch sees no GPU: name cpu",
+    )
+    return device
 
 
 def _located(source: str) -> str:

@@ -2,8 +2,9 @@
 
 `mean` and `std` (N, C, R, R) are the autoencoder's posterior, float16 or float32, in one piece each
 and not compressed, so that any example lies at a known place; `mean_flipped` and `std_flipped` are
-those of the mirrored images, where there are any. `labels` (N,) is int64. Attributes: `format`,
-`num_classes`, `complete` and `sha256`.
+those of the mirrored images, where there are any. `labels` (N,) is int64. `sha256` (64,) are the
+hexadecimal digits of the checksum, zero in a file that is not finished. Attributes: `format`,
+`num_classes` and `made_from`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ FORMAT = "tvmlab latents 1"
 POSTERIOR = ("mean", "std")
 FLIPPED = ("mean_flipped", "std_flipped")
 LABELS = "labels"
+CHECKSUM = "sha256"
+CHECKSUM_SIZE = 64
 _BLOCK = 1024
 
 
@@ -86,8 +89,9 @@ def _read(path: Path, file: h5py.File) -> LatentsFile:
         file.attrs.get("format") == FORMAT,
         f"{path} is not a file of latents: make one with launch/encode_latents.py",
     )
+    checksum = np.asarray(file[CHECKSUM], dtype=np.uint8).tobytes()
     require(
-        bool(file.attrs.get("complete", False)),
+        any(checksum),
         f"{path} is not finished: go on with launch/encode_latents.py and the same options",
     )
     require(LABELS in file, f"{path} has no labels: encode it again with dataset.json or folders")
@@ -98,7 +102,7 @@ def _read(path: Path, file: h5py.File) -> LatentsFile:
         f"{path} has labels outside of its {classes} classes, or none at all",
     )
     names = [*POSTERIOR, *(FLIPPED if FLIPPED[0] in file else ())]
-    tables = {name: _table(path, file, name) for name in names}
+    tables = {name: table_of(path, file, name) for name in names}
     shapes = {table.shape for table in tables.values()}
     require(
         len(shapes) == 1 and len(next(iter(shapes))) == 4 and len(tables["mean"].map()) > 0,
@@ -108,10 +112,15 @@ def _read(path: Path, file: h5py.File) -> LatentsFile:
         len(labels) == tables["mean"].shape[0],
         f"{path} has {len(labels)} labels for {tables['mean'].shape[0]} examples",
     )
-    return LatentsFile(path, tables, labels, classes, str(file.attrs.get("sha256", "")))
+    return LatentsFile(path, tables, labels, classes, checksum.decode("ascii", "replace"))
 
 
-def _table(path: Path, file: h5py.File, name: str) -> Table:
+def table_of(path: Path, file: h5py.File, name: str) -> Table:
+    """Return where an array of a file lies.
+
+    Raises:
+        UserError: it is missing, cut short, or not in one piece.
+    """
     require(name in file, f"{path} has no '{name}': encode it again")
     array = file[name]
     offset = array.id.get_offset()
@@ -125,7 +134,7 @@ def _table(path: Path, file: h5py.File, name: str) -> Table:
     return Table(path, offset, array.shape, array.dtype.str)
 
 
-def digest(path: Path, file: h5py.File) -> str:
+def digest(file: h5py.File) -> str:
     """Return the SHA-256 of everything in an open file of latents, in 64 hexadecimal digits."""
     total = hashlib.sha256()
     for name in sorted({*POSTERIOR, *FLIPPED, LABELS} & set(file)):
@@ -145,7 +154,7 @@ def verify(path: Path) -> LatentsFile:
     found = open_latents(path)
     with h5py.File(path, "r", locking=False) as file:
         require(
-            digest(path, file) == found.sha256,
+            digest(file) == found.sha256,
             f"{path} is damaged: its numbers do not fit its checksum: encode it or copy it again",
         )
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -42,6 +43,8 @@ class FrechetInceptionDistance:
         weights: file of the Inception weights; torch.hub's cache without one.
     """
 
+    built_early = True
+
     def __init__(
         self,
         dataset: Dataset,
@@ -64,10 +67,25 @@ class FrechetInceptionDistance:
                 "metrics.frechet_inception_distance.reference is not set: name the statistics of "
                 "the original images, or their folder, since decoded latents are not those",
             )
+        if reference is not None:
+            path = Path(reference).expanduser()
+            require(
+                path.exists(),
+                f"no reference statistics at {path}: set metrics.frechet_inception_distance."
+                "reference to a .pkl or .npz file with mu and sigma, or to a folder or ZIP file",
+            )
         self._dataset = dataset
         self._inception = Inception(weights)
-        self._reference = self._statistics(reference)
-        self._name = f"fid@{dataset.name}-{self._hash()}"
+        self._images = reference
+        if reference is not None and Path(reference).suffix in (".pkl", ".npz"):
+            self._reference = read_statistics(Path(reference).expanduser(), FEATURES)
+
+    @cached_property
+    def _name(self) -> str:
+        digest = hashlib.sha256(self._inception.hash.encode())
+        for part in (self._reference.mean, self._reference.covariance):
+            digest.update(part.float().numpy().tobytes())
+        return f"fid@{self._dataset.name}-{digest.hexdigest()[:8]}"
 
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return the distance of samples (M, C, H, W), standardised like the data, M at least 2."""
@@ -81,24 +99,14 @@ class FrechetInceptionDistance:
         _log.info("FID of %d samples in %.0f s%s", len(samples), seconds, _memory())
         return [Score(self._name, value, "lower")]
 
-    def _statistics(self, reference: str | None) -> Gaussian:
-        if reference is None:
-            return statistics_of(pictures_of_dataset(self._dataset), self._inception.features)
-        path = Path(reference).expanduser()
-        require(
-            path.exists(),
-            f"no reference statistics at {path}: set metrics.frechet_inception_distance.reference "
-            "to a .pkl or .npz file with mu and sigma, or to a folder or ZIP file of images",
-        )
-        if path.suffix in (".pkl", ".npz"):
-            return read_statistics(path, FEATURES)
-        return statistics_of(pictures_of_folder(path), self._inception.features)
-
-    def _hash(self) -> str:
-        digest = hashlib.sha256(self._inception.hash.encode())
-        for part in (self._reference.mean, self._reference.covariance):
-            digest.update(part.float().numpy().tobytes())
-        return digest.hexdigest()[:8]
+    @cached_property
+    def _reference(self) -> Gaussian:
+        """Statistics of all images of the reference, where no file has them."""
+        if self._images is None:
+            pictures = pictures_of_dataset(self._dataset)
+        else:
+            pictures = pictures_of_folder(Path(self._images).expanduser())
+        return statistics_of(pictures, self._inception.features)
 
 
 def _memory() -> str:

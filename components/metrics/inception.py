@@ -25,7 +25,7 @@ BATCH = 64
 class Inception:
     """TensorFlow's Inception of 2015-12-05 through torch-fidelity ("inception-v3-compat").
 
-    Nothing is downloaded. The weights are read when first needed, without running code of theirs.
+    Nothing is downloaded. The weights are read when first needed, and no code in them runs.
 
     Args:
         weights: their file; where torch.hub keeps it if None.

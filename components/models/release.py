@@ -61,16 +61,15 @@ def recognise(network: Instance) -> Released:
         UserError: a parameter is unknown or missing, or shapes do not fit together.
     """
     theirs = {name.removeprefix("model."): value for name, value in parameters(network).items()}
-    positions = theirs.get("pos_embed")
     try:
         weights = {name: value.float() for name, value in from_release(theirs).items()}
         settings, shape = _architecture(network, theirs)
         classes = len(theirs["y_embedder.embedding_table.weight"]) - 1
+        _check_positions(theirs.get("pos_embed"), shape, settings)
     except KeyError as error:
         raise UserError(f"it holds no network of the release: {error} does not fit") from error
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, TypeError, ZeroDivisionError, RuntimeError) as error:
         raise UserError(f"it holds no network of the release: {error}") from error
-    _check_positions(positions, shape, settings)
     label_dim = _attribute(network, "label_dim")
     require(
         label_dim in (None, classes),

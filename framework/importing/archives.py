@@ -28,15 +28,19 @@ def read_torch_save(path: Path) -> object:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return _read(archive)
+            return _read(archive, path.stat().st_size)
     except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError) as error:
         raise RefusedError(f"{path}: it is damaged or no file of torch.save: {error}") from error
     except RefusedError as error:
         raise RefusedError(f"{path}: {error}") from error
 
 
-def _read(archive: zipfile.ZipFile) -> object:
+def _read(archive: zipfile.ZipFile, size: int) -> object:
     entries = {entry.filename: entry for entry in archive.infolist()}
+    if sum(entry.file_size for entry in entries.values()) > size:
+        raise RefusedError("its parts are larger than the whole")
+    if any(entry.flag_bits & 1 for entry in entries.values()):
+        raise RefusedError("it is encrypted")
     if any(e.compress_type != zipfile.ZIP_STORED for e in entries.values()):
         raise RefusedError("it is compressed, which torch.save never does")
     pickles = [name for name in entries if name.split("/")[1:] == [_PICKLE]]

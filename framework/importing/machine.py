@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import pickletools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import IO, cast
 
 from framework.importing.vocabulary import Instance, Name, RefusedError, Vocabulary
 
 MAX_OPCODES = 20_000_000
 MAX_LINE = 1 << 16
+SMALL = 1 << 20  # what any file may copy
 _MARK = object()
+_SIZED = (str, bytes, list, tuple, dict)
 _SCALARS = (str, int, float, bytes, type(None))  # what may be a key: hashing goes no deeper
 
 
@@ -45,7 +47,7 @@ def run(file: IO[bytes], size: int, vocabulary: Vocabulary) -> object:
     Raises:
         RefusedError: it is damaged, or asks for something that is not in the vocabulary.
     """
-    machine = _Machine(vocabulary)
+    machine = _Machine(vocabulary, SMALL + 4 * size)
     bounded = cast(IO[bytes], _Bounded(file, size))  # genops uses read and readline alone
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(bounded)):
@@ -61,8 +63,9 @@ def run(file: IO[bytes], size: int, vocabulary: Vocabulary) -> object:
 class _Machine:
     """The stack and memo of one pickle."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, budget: int) -> None:
         self._vocabulary = vocabulary
+        self._budget = budget
         self._stack: list[object] = []
         self._memo: dict[int, object] = {}
 
@@ -173,15 +176,27 @@ class _Machine:
         builder = self._vocabulary.builders.get(full)
         if builder is None:
             raise RefusedError(f"it calls {_shown(full)}, which is not read")
+        self._charge(arguments)
         try:
             return builder(*arguments)
         except TypeError as error:
             raise RefusedError(f"it calls {full} with arguments that do not fit") from error
 
+    def _charge(self, items: Iterable[object]) -> None:
+        """Count what is copied: a small file may refer to one large object again and again.
+
+        Raises:
+            RefusedError: it is out of proportion to the file.
+        """
+        self._budget -= sum(len(item) for item in items if isinstance(item, _SIZED))
+        if self._budget < 0:
+            raise RefusedError("it copies far more than it holds")
+
     def build(self, _: object) -> None:
         """BUILD: give an instance its attributes."""
         state, target = self.pop(), self.top()
         if isinstance(target, Instance) and isinstance(state, dict):
+            self._charge([state])
             target.state.update((str(_key(k)), v) for k, v in state.items())
         elif isinstance(target, Instance) and isinstance(state, tuple):
             target.state["__setstate__"] = state

@@ -23,6 +23,8 @@ def parameters(network: Instance) -> dict[str, Tensor]:
     for prefix, module in _walk(network):
         for kind in ("_parameters", "_buffers"):
             for name, value in _mapping(module, kind).items():
+                if len(found) >= MAX_MODULES:
+                    raise RefusedError(f"its networks have more than {MAX_MODULES} parameters")
                 if isinstance(value, Tensor):
                     found[f"{prefix}{name}"] = value
                 elif value is not None:
@@ -45,7 +47,10 @@ def _walk(network: Instance) -> Iterator[tuple[str, Instance]]:
         yield prefix, module
         if depth > MAX_DEPTH:
             raise RefusedError(f"its networks are nested more than {MAX_DEPTH} deep")
-        for name, part in _mapping(module, "_modules").items():
+        parts = _mapping(module, "_modules")
+        if len(waiting) + len(parts) > MAX_MODULES:
+            break
+        for name, part in parts.items():
             inner = prefix if name == _COMPILED else f"{prefix}{name}."
             if isinstance(part, Instance):
                 waiting.append((inner, part, depth + 1))

@@ -23,7 +23,7 @@ def record(meta: object) -> Instance:
     """
     match meta:
         case {"type": "class", "class_name": str(name), "state": dict(state)}:
-            return Instance(name, {str(key): value for key, value in state.items()})
+            return Instance(name, state)  # not copied: others may refer to it again and again
     raise RefusedError("it holds a persistent object without a class and a state")
 
 

@@ -34,7 +34,12 @@ def plan_jobs(todo: Sequence[Decision]) -> list[Job]:
 
 
 def submit(
-    grid: Path, manifest: Manifest, submission: Submission, todo: Sequence[Decision], runner: str
+    grid: Path,
+    manifest: Manifest,
+    submission: Submission,
+    todo: Sequence[Decision],
+    runner: str,
+    code: Path,
 ) -> None:
     """Submit a planned submission, writing down the ids of each array as soon as it has them.
 
@@ -50,7 +55,7 @@ def submit(
             chunk = jobs[start : start + largest]
             pools = [_pool(grid, job, submission, resources, runner) for job in chunk]
             name = f"{manifest.name}-{submission.token}"
-            ids = executors.submit_slurm(grid / executors.JOBS, name, pools, resources)
+            ids = executors.submit_slurm(grid / executors.JOBS, name, pools, resources, code)
             for job, identifier in zip(chunk, ids, strict=True):
                 job.id = identifier
             manifest.write(grid)

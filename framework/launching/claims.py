@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from framework.errors import UserError
+
 LOCK = "lock"
 PATIENCE_SECONDS = 1.0  # a reader that asks who holds a lock has it for an instant
 POLL_SECONDS = 0.02
@@ -49,6 +51,36 @@ def leave_to_parent() -> None:
 def claim(run: Path) -> AbstractContextManager[bool]:
     """Claim a run's folder: `with claim(run) as mine`."""
     return hold(run / LOCK)
+
+
+@contextmanager
+def claim_folder(run: Path) -> Iterator[None]:
+    """Claim a run's folder, made if need be, for a user who asked for this very run.
+
+    A folder that was made for nothing is removed again.
+
+    Raises:
+        UserError: another process trains it, or it cannot be made.
+    """
+    made = not run.exists()
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"cannot be made ({error.strerror}): choose another --output"
+        raise UserError(f"{run}: {why}") from error
+    try:
+        with claim(run) as mine:
+            if not mine:
+                process, host = holder(run / LOCK) or ("?", "another host")
+                raise UserError(
+                    f"{run}: process {process} on {host} trains this run already: wait for it, or "
+                    "choose another --output"
+                )
+            yield
+    finally:
+        if made and [entry.name for entry in run.iterdir()] == [LOCK]:
+            (run / LOCK).unlink()
+            run.rmdir()
 
 
 def holder(path: Path) -> tuple[int, str] | None:

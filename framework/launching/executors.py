@@ -36,20 +36,22 @@ def choose(executor: str) -> str:
     return ("slurm" if has_slurm else "local") if executor == "auto" else executor
 
 
-def submit_local(folder: Path, pool: Pool) -> submitit.Job[None]:
-    """Start a local job that outlives this process."""
+def submit_local(folder: Path, pool: Pool, code: Path) -> submitit.Job[None]:
+    """Start a local job that outlives this process and imports a snapshot of the code."""
     executor = submitit.LocalExecutor(folder, max_num_timeout=0)
     gpus = [int(gpu) for gpu in pool.gpus if gpu.isdigit()]
     executor.update_parameters(
         timeout_min=YEARS_IN_MINUTES, gpus_per_node=len(gpus), visible_gpus=gpus
     )
-    with _job_environment(), _ignored(signal.SIGINT, signal.SIGHUP), _silent():
+    with _job_environment(code), _ignored(signal.SIGINT, signal.SIGHUP), _silent():
         job: submitit.Job[None] = executor.submit(pool)
     return job
 
 
-def submit_slurm(folder: Path, name: str, pools: Sequence[Pool], resources: Resources) -> list[str]:
-    """Submit an array of jobs, all with the same resources; return their ids.
+def submit_slurm(
+    folder: Path, name: str, pools: Sequence[Pool], resources: Resources, code: Path
+) -> list[str]:
+    """Submit an array of jobs, all with the same resources and code; return their ids.
 
     Raises:
         UserError: sbatch refuses it; its own words are in the message.
@@ -57,7 +59,7 @@ def submit_slurm(folder: Path, name: str, pools: Sequence[Pool], resources: Reso
     executor = submitit.SlurmExecutor(folder, max_num_timeout=resources.requeues)
     executor.update_parameters(**_sbatch_options(name, resources))
     try:
-        with _job_environment(), executor.batch():
+        with _job_environment(code), executor.batch():
             jobs = [executor.submit(pool) for pool in pools]
     except FailedJobError as error:
         raise UserError(f"sbatch refuses: {_own_words(error)}") from error
@@ -106,12 +108,18 @@ def _own_words(error: BaseException) -> str:
 
 
 @contextmanager
-def _job_environment() -> Iterator[None]:
-    """Let jobs import this very code, and keep numpy from starting threads before they fork."""
-    home = str(Path(__file__).resolve().parent.parent.parent)
-    paths = [home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+def _job_environment(code: Path) -> Iterator[None]:
+    """Let jobs import a snapshot of this code, and keep numpy from threads before they fork.
+
+    Python would look in the working directory first, which may be the working tree.
+    """
+    paths = [
+        str(code.absolute()),
+        *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)),
+    ]
     wanted = {
         "PYTHONPATH": os.pathsep.join(dict.fromkeys([*paths, *_user_paths()])),
+        "PYTHONSAFEPATH": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
     before = {name: os.environ.get(name) for name in wanted}

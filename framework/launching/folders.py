@@ -12,9 +12,10 @@ from pathlib import Path
 
 from framework.errors import UserError
 from framework.grid.manifest import FILE, Manifest, publish
+from framework.launching import snapshots
 from framework.launching.decisions import SOURCES, Decision
 from framework.launching.executors import JOBS
-from framework.launching.snapshots import plugin_files
+from framework.launching.snapshots import CODE
 
 FORMER = ".former"
 LOCK = ".lock"
@@ -75,6 +76,23 @@ def write(grid: Path, manifest: Manifest, decisions: Sequence[Decision], undo: E
         raise refusal(grid, error) from error
 
 
+def keep_code(grid: Path, undo: ExitStack) -> Path:
+    """Copy the code that jobs run into the grid's folder, unless it is there; return where.
+
+    Raises:
+        UserError: no space or no permission; all is as it was before.
+    """
+    try:
+        _make(grid / CODE, undo)
+        kept, new = snapshots.keep_code(grid)
+    except OSError as error:
+        undo.close()
+        raise refusal(grid, error) from error
+    if new:
+        undo.callback(shutil.rmtree, kept)
+    return kept
+
+
 def refusal(grid: Path, error: OSError) -> UserError:
     """Return the answer to a folder that cannot be written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -91,7 +109,7 @@ def _write_run(grid: Path, decision: Decision, undo: ExitStack) -> None:
     texts = {CONFIGURATION: decision.cell.resolved.text()}
     if not started:
         texts[SOURCES] = json.dumps(decision.cell.resolved.sources(), indent=1) + "\n"
-    texts |= plugin_files(decision.cell.resolved.plugins)
+    texts |= snapshots.plugin_files(decision.cell.resolved.plugins)
     for name, text in texts.items():
         path = run / name
         _make(path.parent, undo)

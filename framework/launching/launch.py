@@ -6,7 +6,8 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,13 +77,27 @@ def launch(plan: Plan, grid: Path, options: Options) -> Launched:
         if submission is not None:
             manifest.submissions.append(submission)
         folders.write(grid, manifest, decisions, undo)
-        if submission is not None and executor == "slurm":
-            arrays.submit(grid, manifest, submission, todo, options.runner)
-        elif submission is not None and executor == "local":
-            _start_local(grid, submission, todo, options)
+        if submission is not None and executor != "inline":
+            code = folders.keep_code(grid, undo)
+            if executor == "slurm":
+                with _kept_if_submitted(submission, undo):
+                    arrays.submit(grid, manifest, submission, todo, options.runner, code)
+            else:
+                _start_local(grid, submission, todo, options, code)
         manifest.write(grid)
         undo.pop_all()
     return Launched(grid, manifest, decisions, executor, submission)
+
+
+@contextmanager
+def _kept_if_submitted(submission: Submission, undo: ExitStack) -> Iterator[None]:
+    """Leave everything in place if some arrays were submitted before one was refused."""
+    try:
+        yield
+    except UserError:
+        if any(job.id for job in submission.jobs):
+            undo.pop_all()
+        raise
 
 
 def _reconcile(grid: Path) -> None:
@@ -102,7 +117,7 @@ def _new_submission(executor: str, todo: Sequence[Decision]) -> Submission:
 
 
 def _start_local(
-    grid: Path, submission: Submission, todo: Sequence[Decision], options: Options
+    grid: Path, submission: Submission, todo: Sequence[Decision], options: Options, code: Path
 ) -> None:
     """Start a local job and wait until it lives.
 
@@ -110,7 +125,7 @@ def _start_local(
         UserError: it ended before it began.
     """
     pool = local_pool(grid, submission, todo, options)
-    job = executors.submit_local(grid / executors.JOBS, pool)
+    job = executors.submit_local(grid / executors.JOBS, pool, code)
     submission.jobs[0].id = str(job.job_id)
     lock = grid / submission.lock
     deadline = time.monotonic() + START_SECONDS

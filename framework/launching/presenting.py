@@ -13,22 +13,28 @@ from framework.launching.decisions import Decision, count_states
 from framework.launching.launch import Launched, Options
 from framework.launching.states import CellStatus, read_states
 from framework.launching.waiting import wait
+from framework.probing.probe import Findings
 
 FAILED = 1
 INTERRUPTED = 130
 MOST_FAILURES = 5
 
 
-def print_plan(grid: Path, planned: Plan, decisions: Sequence[Decision]) -> None:
-    """Print the arms, what differs between them, and which cells would run."""
+def print_plan(
+    grid: Path, planned: Plan, decisions: Sequence[Decision], findings: Findings | None
+) -> None:
+    """Print the arms, what each binds and differs in first, and which cells would run."""
     console = view.console()
     title = f"{planned.name}: {planned.grid.description}".rstrip(": ")
-    rows = view.columns_of(title, "arm", "binds", "seeds to run", "seeds to leave")
+    names = ("arm", "binds", "differs first in", "seeds to run", "seeds to leave")
+    rows = view.columns_of(title, *names)
+    differs = findings.differs if findings else {}
     for arm in planned.arms:
         own = [d for d in decisions if d.cell.arm == arm.name]
         mark = " *" if arm.name == planned.baseline else ""
         binds = "\n".join(f"{name} = {value}" for name, value in arm.settings.items())
-        rows.add_row(f"{arm.name}{mark}", binds, _seeds(own, True), _seeds(own, False))
+        first = differs.get(arm.name, "not probed")
+        rows.add_row(f"{arm.name}{mark}", binds, first, _seeds(own, True), _seeds(own, False))
     console.print(rows)
     run = sum(decision.run for decision in decisions)
     console.print(f"* baseline. {run} of {len(decisions)} cells would run in {grid}; nothing was "

@@ -1,12 +1,25 @@
-"""Plug-ins as they are at the launch: copies beside each run's `config.gin`, found there first."""
+"""Code as it is at the launch: what is edited afterwards changes nothing that was launched.
+
+Plug-ins lie beside each run's `config.gin` and are found there first. This project's own packages
+lie in the grid's folder, once for all jobs that were launched with the same content.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from framework.training import provenance
+
 OWN = Path(__file__).resolve().parents[2]
+PACKAGES = ("framework", "components", "kernels", "launch", "gin")
+CODE = ".code"
+HASH_DIGITS = 16
 
 
 def plugin_files(modules: Iterable[str]) -> dict[str, str]:
@@ -24,6 +37,58 @@ def plugin_files(modules: Iterable[str]) -> dict[str, str]:
         home = path.parent.parent if path.name == "__init__.py" else path.parent
         files |= {str(file.relative_to(home)): file.read_text("utf-8") for file in found}
     return files
+
+
+def keep_code(grid: Path) -> tuple[Path, bool]:
+    """Return `.code/HASH` with a copy of this project's packages, and whether it is new.
+
+    Everything in their folders is taken, whether git knows it or not: an import does not ask.
+    The packages may lie in a working tree or among the installed ones.
+
+    Raises:
+        OSError: no space or no permission.
+    """
+    contents = {path: path.read_bytes() for path in _own_files()}
+    digest = hashlib.sha256()
+    for path, content in contents.items():
+        digest.update(f"{path.relative_to(OWN)}\0{len(content)}\0".encode())
+        digest.update(content)
+    kept = grid / CODE / digest.hexdigest()[:HASH_DIGITS]
+    if kept.is_dir():
+        return kept, False
+    beside = kept.with_name(f".{kept.name}.{os.getpid()}")
+    try:
+        for path, content in contents.items():
+            copy = beside / path.relative_to(OWN)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(content)
+        commit, diff = provenance.git_state(OWN)
+        state = json.dumps({"commit": commit, "diff": diff})
+        (beside / provenance.KEPT).write_text(state, encoding="utf-8")
+        beside.rename(kept)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return kept, True
+
+
+def _own_files() -> list[Path]:
+    """Return the files of this project's packages, sorted.
+
+    Among installed packages `gin` is gin-config's.
+    """
+    installed = "site-packages" in OWN.parts
+    own = [name for name in PACKAGES if not (installed and name == "gin")]
+    return sorted(
+        path
+        for name in own
+        for path in (OWN / name).rglob("*")
+        if path.is_file() and path.suffix != ".pyc" and not _is_hidden(path)
+    )
+
+
+def _is_hidden(path: Path) -> bool:
+    parts = path.relative_to(OWN).parts
+    return any(part.startswith(".") or part == "__pycache__" for part in parts)
 
 
 def _is_installed(path: Path) -> bool:

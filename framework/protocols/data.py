@@ -68,7 +68,10 @@ class FieldMetric(Protocol):
 
 
 class Metric(Protocol):
-    """Judges samples against a dataset. Built with `dataset`.
+    """Judges samples against a dataset. Built with `dataset`, when samples are first judged.
+
+    A class with `built_early = True` is built before training too, so that what it lacks is said
+    then and not after days: its constructor has to be quick.
 
     One that cannot judge every dataset has a static method `fits(dataset)` that raises a UserError
     for those: it is asked before training, and has to be cheap.

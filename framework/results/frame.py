@@ -47,6 +47,8 @@ _RUN_COLUMNS = ("grid", "arm", "identity", "run")
 def find_runs(directory: Path | str) -> list[Path]:
     """The folders of all runs in `directory` (itself, if it is one), sorted.
 
+    Folders below whose name starts with a dot are left out: a grid puts former runs there.
+
     Raises:
         FileNotFoundError: there is no such directory.
     """
@@ -185,7 +187,7 @@ def _runs_below(directory: Path) -> Iterator[Path]:
         yield directory
         return
     for entry in found:
-        if entry.is_dir(follow_symlinks=False):
+        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
             yield from _runs_below(directory / entry.name)
 
 

@@ -57,7 +57,16 @@ class Experiment:
         """
         self.device()
         train = self.train
+        if not len(train.dataset):
+            raise UserError(
+                f"train.dataset is '{train.dataset.name}' and has no training examples: name their "
+                "file in its settings"
+            )
         weight = sampling_weight(self.evaluation, train.loss.guidance.weight)
+        with self.resolved.refusals():
+            for build in self.evaluation.metrics:
+                if getattr(build, "built_early", False):
+                    build(dataset=train.dataset)
         with self.resolved.refusals(), torch.device("meta"):
             model = as_module(construct_model(train))
             train.optimizer(list(model.named_parameters()))

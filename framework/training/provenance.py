@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shutil
 import subprocess
@@ -13,11 +14,19 @@ import torch
 PACKAGES = ("tvmlab", "torch", "triton", "gin-config", "numpy", "scikit-learn", "submitit", "h5py")
 
 
+KEPT = "provenance.json"
+
+
 def git_state(directory: Path) -> tuple[str, str]:
     """Return the commit checked out around `directory` and the diff against it.
 
+    A launched job runs a copy of the code, which says beside the packages what it was copied from.
     Both are empty where there is no git or no repository.
     """
+    kept = Path(__file__).resolve().parents[2] / KEPT
+    if kept.is_file():
+        state = json.loads(kept.read_text(encoding="utf-8"))
+        return state["commit"], state["diff"]
     if not shutil.which("git"):
         return "", ""
     return _git(directory, "rev-parse", "HEAD").strip(), _git(directory, "diff", "HEAD")

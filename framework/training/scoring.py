@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from framework.configuration.building import refusals
 from framework.errors import UserError
 from framework.passes import Passes
 from framework.protocols import FieldMetric, Metric, Score
@@ -117,7 +118,8 @@ class Scorer:
 
     def _all_metrics(self) -> list[Metric]:
         if not self._metrics:  # a metric may train a classifier: only when first needed
-            self._metrics = [build(dataset=self._dataset) for build in self._settings.metrics]
+            with refusals(()):
+                self._metrics = [build(dataset=self._dataset) for build in self._settings.metrics]
         return self._metrics
 
     def record(self, writer: RunWriter, measured: Measured) -> None:

@@ -15,6 +15,7 @@ from framework.protocols import Batch
 from framework.training.checkpoints import Checkpoints
 from framework.training.experiment import Experiment
 from framework.training.trainer import Trainer
+from launch import sample
 from launch.import_checkpoint import program
 from tests.framework.importing.releases import Record, dumped, module_of, network, torch_saved
 from tests.parity import Case, error
@@ -114,7 +115,7 @@ def test_safetensors_and_back(tmp_path, call):
 
 def test_an_imported_run_can_be_trained_on(tmp_path, call):
     file = written(tmp_path, dumped({"net": network(Case(CASE))}))
-    assert call(file, "--out", tmp_path / "run", "--set", "train.compile = False")[0] == 0
+    assert call(file, "--out", tmp_path / "run", "--set", "train.accumulation = 2")[0] == 0
     trainer = trainer_of(tmp_path / "run")
     data = [torch.randn(2, 4, 8, 8) for _ in range(2)]
     labels = torch.tensor([0, 1])
@@ -138,6 +139,17 @@ def test_the_gin_file_may_not_contradict_the_network(tmp_path, call):
     code, _, err = call(file, "--out", tmp_path / "run", "--gin", gin, *options)
     assert code == 0, err
     assert "guidances.constant.weight = 1.75" in (tmp_path / "run/config.gin").read_text()
+
+
+def test_sample_draws_from_an_imported_run(tmp_path, call, monkeypatch, capsys):
+    file = written(tmp_path, dumped({"net": network(Case(CASE))}))
+    assert call(file, "--out", tmp_path / "run")[0] == 0
+    arguments = ["sample.py", str(tmp_path / "run"), "--classes", "4", "--count", "3"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as end:
+        main(sample.program)
+    assert end.value.code == 0, capsys.readouterr().err
+    assert len(list((tmp_path / "run/drawn/nfe=1").glob("class=4-*.png"))) == 3
 
 
 def without(case, name):

@@ -1,5 +1,6 @@
 """`launch/slurm.py`: what it prints, what it refuses, and that a refusal writes nothing."""
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -31,11 +32,20 @@ def program(tmp_path, monkeypatch, capsys):
 
 def test_a_dry_run_shows_the_table_and_writes_nothing(program):
     code, out, err = program("slurm.py", "--gin", QUICKSTART, "--dry-run")
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert re.fullmatch(r"probed 3 arms in \d+ s \(\d+ s of CPU time\): .*\n", err)
+    assert out.count("  times  ") == 2
     for words in ["time_sampler=gap_star *", "time_sampler=clamp", "0, 1, 2"]:
         assert words in out
     assert "9 of 9 cells would run in runs/quickstart; nothing was submitted or written" in out
     assert list(Path.cwd().iterdir()) == []
+
+
+def test_without_a_probe_it_says_so(program):
+    code, out, err = program("slurm.py", "--gin", QUICKSTART, "--dry-run", "--no-probe")
+    assert code == 0
+    assert err == "--no-probe: nobody looked whether the arms differ in what they do\n"
+    assert out.count("not probed") == 3
 
 
 GRID = "include '{}'\ngrid.name = 'bad'\n".format(REPOSITORY / "gin/digits.gin")
@@ -57,6 +67,12 @@ GRID = "include '{}'\ngrid.name = 'bad'\n".format(REPOSITORY / "gin/digits.gin")
         ("grid.arms = {'wide': {'models.dit.hidden_size': 50}}", "arm 'wide': "),
         ("grid.arms = {'A': {'train.batch_size': 8}, 'a': {'train.batch_size': 9}}", "two arms"),
         ("launch.nodes = 0", "launch.nodes = 0"),
+        (
+            "grid.arms = {'heun': {'evaluation.sampler': @samplers.heun()}, "
+            "'euler': {'evaluation.sampler': @samplers.euler()}}\nevaluation.nfe = (1,)",
+            "arm 'euler' draws, trains and samples exactly as arm 'heun': "
+            "evaluation.sampler = @samplers.euler() (not @samplers.heun())",
+        ),
     ],
 )
 def test_bad_input_takes_two_lines_at_most_and_writes_nothing(program, tmp_path, lines, words):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from framework.command import main
+from framework.launching import claims
 from framework.results import read_run
 from launch.train import program
 
@@ -153,3 +154,8 @@ def test_a_folder_of_another_run_is_refused(undisturbed, monkeypatch, capsys):
     message = refused(monkeypatch, capsys, undisturbed, "losses.tvm.target_decay = 0.5")
     assert "losses.tvm.target_decay" in message
     assert (undisturbed / "config.gin").read_text() == before
+
+
+def test_a_run_that_is_being_trained_is_refused(undisturbed, monkeypatch, capsys):
+    with claims.claim(undisturbed):
+        assert "another process trains" in refused(monkeypatch, capsys, undisturbed)

@@ -41,6 +41,14 @@ def grids(tmp_path_factory):
         yield root
 
 
+def test_runs_that_were_put_away_are_left_out(grids, tmp_path):
+    run = find_runs(grids)[0]
+    for name in ("arm/seed=0-abcd", ".former/arm/seed=0-abcd-1", ".code/arm/seed=0-abcd"):
+        shutil.copytree(run, tmp_path / name)
+    assert find_runs(tmp_path) == [tmp_path / "arm/seed=0-abcd"]
+    assert len(find_runs(tmp_path / ".former")) == 1  # asked for by name
+
+
 def test_one_tidy_frame_of_many_runs(grids):
     frame = load(grids)
     expected = "grid arm seed identity step kind metric nfe block w weights sampler time_grid "

@@ -97,3 +97,8 @@ def network(case, weights="net/", compiled=False, proof="/nonexistent/proof", **
         **attributes,
     }
     return Record("TVMWrapper", state, proof)
+
+
+def good():
+    module = torch.nn.Linear(20, 30)
+    return {"net": Record("Net", module.__dict__), "kwargs": {"a": [1, 2.0, None, True, b"x"]}}

@@ -1,0 +1,1 @@
+"""The differential probe: does every arm of a grid differ, and only in what it declares?"""
