@@ -171,3 +171,16 @@ def test_two_hundred_cells_packed_into_a_few_jobs(grid):
     assert len(results(grid)) == 200
     assert all(each == ["0"] for each in starts(grid).values())
     assert launch(planned, grid, on_slurm()).started == []
+
+
+def test_a_real_time_limit_requeues_and_resumes(grid, undisturbed):
+    planned = toy_plan("launch.time = '1'")
+    act(grid, WAITING)
+    launched = launch(planned, grid, on_slurm())
+    until(lambda: all(len(s) > 1 for s in starts(grid).values()) and len(starts(grid)) == 4,
+          "every run to begin again", seconds=200)  # fmt: skip
+    (grid / "go").touch()
+    until(lambda: ended(grid), "the array", seconds=200)
+    assert results(grid) == undisturbed
+    ids = [job.id for job in launched.submission.jobs]
+    assert [job.id for job in Manifest.read(grid).submissions[0].jobs] == ids
