@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import framework.training.experiment  # noqa: F401  registers train.*
+from framework import registry
 from framework.configuration import Configuration
 from framework.grid.plan import Plan, plan
 from framework.probing import probe
@@ -46,3 +47,12 @@ def probed_and_refused(planned: Plan) -> tuple[dict[str, Probed], list[str]]:
 def refused() -> Callable[..., list[str]]:
     """Return the function that gives a grid's refusals."""
     return lambda *sets, plugins=(): probed_and_refused(toy_plan(*sets, plugins=plugins))[1]
+
+
+@pytest.fixture(scope="package", autouse=True)
+def planted_parts_stay_here():
+    """Take planted components out of the registry when these tests are over."""
+    before = dict(registry._components)
+    yield
+    registry._components.clear()
+    registry._components.update(before)
