@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from framework.configuration import Resolved
 from framework.errors import UserError
-from framework.passes import Passes
 from framework.probing import fingerprints as at
 from framework.probing.fingerprints import Fingerprint
 from framework.probing.observing import WatchedLoss, observe_draws, observe_terms
@@ -20,8 +19,7 @@ from framework.probing.parts import observe_data, observe_length, observe_parts
 from framework.streams import Streams
 from framework.training.batches import Batches
 from framework.training.experiment import Experiment
-from framework.training.precision import autocast
-from framework.training.sampling import Draws, NetworkField, draw
+from framework.training.sampling import Draws, draw, field_of
 from framework.training.scoring import sampling_weight
 from framework.training.trainer import EVALUATION, Trainer, as_module, construct_model
 
@@ -162,9 +160,7 @@ def _sample(
     settings, train = experiment.evaluation, experiment.train
     latents, classes = Draws(train.dataset, Streams(train.seed), CPU).block(0, count)
     network = trainer.averages.networks[EVALUATION]
-    cast = partial(autocast, train.precision, CPU)
-    empty = train.dataset.num_classes
-    field = NetworkField(network, train.loss.flow_map, Passes(), cast, empty)
+    field = field_of(network, train, CPU)
     weight = sampling_weight(settings, train.loss.guidance.weight)
     samples = latents
     for nfe in _probed_nfe(settings.nfe):

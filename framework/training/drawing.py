@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 
 from framework.errors import UserError
-from framework.passes import Passes
 from framework.streams import Streams
 from framework.training.pictures import Images, save_image, save_sheet
-from framework.training.precision import autocast
 from framework.training.restored import Restored
-from framework.training.sampling import NetworkField, draw
+from framework.training.sampling import draw, field_of
 from framework.training.scoring import sampling_weight
 from framework.training.trainer import EVALUATION
 
@@ -78,13 +75,7 @@ def _images(run: Restored, wanted: Wanted, classes: Sequence[int], nfe: int) -> 
     weight = wanted.weight
     if weight is None:
         weight = sampling_weight(settings, train.loss.guidance.weight)
-    field = NetworkField(
-        trainer.network(wanted.weights),
-        train.loss.flow_map,
-        Passes(),
-        partial(autocast, train.precision, device),
-        train.dataset.num_classes,
-    )
+    field = field_of(trainer.network(wanted.weights), train, device)
     shape = train.dataset.shape
     noise = Streams(wanted.seed).normal("samples", 0, range(wanted.count), shape, device)
     latents = noise.repeat(len(classes), *[1] * len(shape))

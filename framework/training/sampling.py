@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from framework import flow
 from framework.passes import Inputs, Passes
 from framework.protocols import Dataset, FlowMap, Sampler
 from framework.streams import Streams
+from framework.training.precision import autocast
+from framework.training.settings import Train
 
 
 class NetworkField:
@@ -48,6 +51,17 @@ class NetworkField:
         inputs = Inputs(x.to(dtype), t.to(dtype), s.to(dtype), c, w.to(dtype))
         with self._autocast():
             return self._passes.plain(self._network, inputs).to(x.dtype)
+
+
+def field_of(network: nn.Module, train: Train, device: torch.device) -> NetworkField:
+    """Return a run's network, or an average of it, as the flow that its loss trains."""
+    return NetworkField(
+        network,
+        train.loss.flow_map,
+        Passes(),
+        partial(autocast, train.precision, device),
+        train.dataset.num_classes,
+    )
 
 
 class Draws:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -13,13 +12,11 @@ from torch import Tensor
 
 from framework.configuration.building import refusals
 from framework.errors import UserError
-from framework.passes import Passes
 from framework.protocols import FieldMetric, Metric, Score
 from framework.results import RunWriter
 from framework.streams import Streams
 from framework.training.pictures import save_sheet
-from framework.training.precision import autocast
-from framework.training.sampling import Draws, NetworkField, draw
+from framework.training.sampling import Draws, NetworkField, draw, field_of
 from framework.training.settings import Evaluation
 from framework.training.trainer import EVALUATION, Trainer
 
@@ -92,14 +89,7 @@ class Scorer:
         return [s for metric in asking for s in metric.field_scores(field, latents, classes, w)]
 
     def _field(self) -> NetworkField:
-        trainer = self._trainer
-        return NetworkField(
-            self._network,
-            trainer.settings.loss.flow_map,
-            Passes(),
-            partial(autocast, trainer.settings.precision, trainer.device),
-            self._dataset.num_classes,
-        )
+        return field_of(self._network, self._trainer.settings, self._trainer.device)
 
     def _sample(self, latents: Tensor, classes: Tensor, nfe: int) -> Tensor:
         settings = self._settings
