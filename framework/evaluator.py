@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -24,6 +23,7 @@ class _Pass(NamedTuple):
     weights: str
     gradient: bool
     moving: tuple[str, ...]  # the inputs with a tangent; empty for a plain pass
+    detach: bool
 
     @property
     def section(self) -> str:
@@ -35,8 +35,10 @@ class Evaluator:
     """Runs queries on the trained network or on averages of its weights.
 
     Queries of one call that use the same weights, with or without gradient alike and moving the
-    same inputs, are concatenated along the batch. A detached derivative is computed apart and
-    without gradient, so that its graph is never kept.
+    same inputs, are concatenated along the batch. Nothing is computed twice. In units of one plain
+    pass over the batch, a backward pass being two and a tangent one (an attention's tangent two):
+    TVM 11, of which jump and velocity 3, their backward 6 and the targets 2; with the derivative
+    detached 9, the backward being 4; MeanFlow 4 and flow matching 3, both without guidance.
     """
 
     def __init__(
@@ -56,19 +58,13 @@ class Evaluator:
         Raises:
             KeyError: a query names weights that the loss did not declare.
         """
-        groups = [_tasks(query) for query in queries]
-        results = iter(self._share([task for group in groups for task in group]))
-        return tuple(_merged([next(results) for _ in group]) for group in groups)
-
-    def _share(self, tasks: Sequence[Query]) -> list[Evaluation]:
-        """Evaluate tasks in as few passes as they allow."""
         results: dict[int, Evaluation] = {}
-        keys = [_pass_of(task) for task in tasks]
+        keys = [_pass_of(query) for query in queries]
         for key in dict.fromkeys(keys):
             indices = [i for i, other in enumerate(keys) if other == key]
-            evaluations = self._run(key, [tasks[i] for i in indices])
+            evaluations = self._run(key, [queries[i] for i in indices])
             results.update(zip(indices, evaluations, strict=True))
-        return [results[i] for i in range(len(tasks))]
+        return tuple(results[i] for i in range(len(queries)))
 
     def _run(self, key: _Pass, members: Sequence[Query]) -> list[Evaluation]:
         """Send the members through the network as one batch, and split what comes back."""
@@ -84,24 +80,11 @@ class Evaluator:
         return [Evaluation(part, d_part) for part, d_part in pairs]
 
 
-def _tasks(query: Query) -> list[Query]:
-    """Return the query, or F with gradient and dF without when the derivative is detached."""
-    if query.tangent is None or not query.tangent.detach:
-        return [query]
-    return [replace(query, tangent=None), replace(query, gradient=False)]
-
-
-def _merged(results: Sequence[Evaluation]) -> Evaluation:
-    """Undo `_tasks`."""
-    return results[0] if len(results) == 1 else Evaluation(results[0].F, results[1].dF)
-
-
-def _pass_of(task: Query) -> _Pass:
-    moving = tuple(
-        name for name in MOVABLE if task.tangent and getattr(task.tangent, name) is not None
-    )
-    trained = task.weights == TRAINED
-    return _Pass(task.weights, trained and task.gradient and torch.is_grad_enabled(), moving)
+def _pass_of(query: Query) -> _Pass:
+    tangent = query.tangent
+    moving = tuple(name for name in MOVABLE if tangent and getattr(tangent, name) is not None)
+    gradient = query.weights == TRAINED and query.gradient and torch.is_grad_enabled()
+    return _Pass(query.weights, gradient, moving, gradient and bool(tangent and tangent.detach))
 
 
 def _joined(members: Sequence[Query | Tangent], name: str) -> Tensor:
@@ -112,4 +95,4 @@ def _joined(members: Sequence[Query | Tangent], name: str) -> Tensor:
 def _joined_tangent(members: Sequence[Query], key: _Pass) -> Tangent:
     tangents = [member.tangent for member in members if member.tangent]
     moving = {name: _joined(tangents, name) for name in key.moving}
-    return Tangent(x=moving.get("x"), t=moving.get("t"), s=moving.get("s"))
+    return Tangent(**moving, detach=key.detach)

@@ -1,7 +1,8 @@
 """One pass through a network, block by block: the primal alone, or the primal with its tangent.
 
 Between blocks the tangent is an ordinary tensor, so that each block can be compiled, checkpointed
-or sharded on its own; inside a block it comes from `torch.func.jvp`. Gradient flows through both.
+or sharded on its own; inside a block it comes from `torch.func.jvp`. Gradient flows through both,
+or through the primal alone where the tangent is detached: the primal is computed once either way.
 Shape letters: B batch, N tokens, D hidden size.
 """
 
@@ -20,7 +21,7 @@ from framework.protocols import Tangent, has_blocks
 
 Pair = tuple[Tensor, Tensor]
 BlockFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
-BlockJvp = Callable[[nn.Module, Tensor, Tensor, Tensor, Tensor], Pair]
+BlockJvp = Callable[[nn.Module, bool, Tensor, Tensor, Tensor, Tensor], Pair]
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,16 @@ def block_forward(block: nn.Module, tokens: Tensor, condition: Tensor) -> Tensor
 
 
 def block_jvp(
-    block: nn.Module, tokens: Tensor, d_tokens: Tensor, condition: Tensor, d_condition: Tensor
+    block: nn.Module,
+    detach: bool,
+    tokens: Tensor,
+    d_tokens: Tensor,
+    condition: Tensor,
+    d_condition: Tensor,
 ) -> Pair:
-    """Return a block's output and its tangent, (B N D) each."""
-    return _jvp(block, (tokens, condition), (d_tokens, d_condition))
+    """Return a block's output and its tangent, (B N D) each; the latter detached if asked to."""
+    out, d_out = _jvp(block, (tokens, condition), (d_tokens, d_condition))
+    return out, d_out.detach() if detach else d_out
 
 
 @dataclass(frozen=True)
@@ -70,17 +77,24 @@ class Passes:
         return model.head(tokens, condition)
 
     def with_tangent(self, model: nn.Module, inputs: Inputs, tangent: Tangent) -> Pair:
-        """Return F and its derivative in the direction of `tangent`, (B, ...) each."""
+        """Return F and its derivative in the direction of `tangent`, (B, ...) each.
+
+        A detached tangent is detached after each block, so that its graph is never kept.
+        """
+        detach = tangent.detach
         if not has_blocks(model):
-            return _input_jvp(model, inputs, tangent)
-        (tokens, condition), (d_tokens, d_condition) = _input_jvp(model.embed, inputs, tangent)
+            F, dF = _input_jvp(model, inputs, tangent)
+            return F, dF.detach() if detach else dF
+        (tokens, condition), d_embedded = _input_jvp(model.embed, inputs, tangent)
+        d_tokens, d_condition = (d.detach() if detach else d for d in d_embedded)
         for index, block in enumerate(model.blocks):
             tokens, d_tokens = self._run(
-                index, self.block_jvp, block, tokens, d_tokens, condition, d_condition
+                index, self.block_jvp, block, detach, tokens, d_tokens, condition, d_condition
             )
-        return _jvp(model.head, (tokens, condition), (d_tokens, d_condition))
+        F, dF = _jvp(model.head, (tokens, condition), (d_tokens, d_condition))
+        return F, dF.detach() if detach else dF
 
-    def _run(self, index: int, function: Callable, *args: nn.Module | Tensor) -> Any:
+    def _run(self, index: int, function: Callable, *args: nn.Module | Tensor | bool) -> Any:
         """Call the function of block number `index`, checkpointed if it is that block's turn.
 
         The checkpoint goes around the jvp: inside one PyTorch cannot run it again.
