@@ -31,17 +31,20 @@ def compiled_passes(backend: str | Callable[..., Any] = "inductor") -> Passes:
     return Passes(block_forward=whole(block_forward), block_jvp=whole(block_jvp), alike=True)
 
 
-def compile_steps(trainer: Trainer, batch: Batch) -> None:
+def compile_steps(trainer: Trainer, batch: Batch) -> bool:
     """Let the trainer run compiled passes, or plain ones, with a warning, if they cannot be.
 
     The batch is only tried on: forward and backward are compiled before the first update.
+
+    Returns:
+        whether the passes are compiled.
     """
     if not has_blocks(trainer.model):
         log.warning(
             "train.compile: %s comes without blocks, and runs as it is",
             type(trainer.model).__name__,
         )
-        return
+        return False
     trainer.use(compiled_passes())
     try:
         with recompute_all_but_products():
@@ -50,6 +53,8 @@ def compile_steps(trainer: Trainer, batch: Batch) -> None:
         trainer.use(Passes())
         trainer.try_step(batch)  # an error that plain passes share is not the compiler's
         log.warning("train.compile: going on without, since compiling failed: %s", _cause(error))
+        return False
+    return True
 
 
 def recompute_all_but_products() -> AbstractContextManager[None]:
