@@ -28,8 +28,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     if packed:
         runs = [str(n) for n in packed[0]["steps_per_second"]]
         rows = [
-            (r["case"], *(f"{rate:.0f}" for rate in r["steps_per_second"].values()))
-            for r in packed
+            (r["case"], *(f"{rate:.0f}" for rate in r["steps_per_second"].values())) for r in packed
         ]
         lines += ["", "Steps/s of all runs together, by the number of runs side by side:", ""]
         lines += _markdown([("case", *runs), *rows])
