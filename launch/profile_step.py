@@ -76,11 +76,11 @@ def _utilisation(operations: int, found: Profile, peak: float | None) -> float |
 
 def table(found: dict[str, Any]) -> str:
     """Return the profile as text."""
-    share = found["utilisation"]
+    share, how = found["utilisation"], "compiled" if found["compiled"] else "eager"
     used = "no datasheet rate known" if share is None else f"{share:.1%} of the datasheet's rate"
     lines = [
         f"{found['device']}: {found['step_ms']:.2f} ms a step of {found['batch_size']}, "
-        f"{found['images_per_second']:.1f} images/s, {'compiled' if found['compiled'] else 'eager'}",
+        f"{found['images_per_second']:.1f} images/s, {how}",
         f"{found['matrix_operations'] / 1e12:.3f} TFLOP of matrix products a step: {used}",
         f"memory: peak {found['peak_gb']:.2f} GB allocated, {found['reserved_gb']:.2f} GB reserved",
         "",
