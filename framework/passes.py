@@ -69,11 +69,36 @@ def block_pair(
     return out, d_out, block_forward(block, others, other_condition)
 
 
+def embed(model: BlockModel, inputs: Inputs) -> Pair:
+    """Return tokens (B N D) and the condition (B D)."""
+    return model.embed(inputs.x, inputs.t, inputs.s, inputs.c, inputs.w)
+
+
+def embed_jvp(model: BlockModel, inputs: Inputs, tangent: Tangent) -> tuple[Pair, Pair]:
+    """Return tokens (B N D) and the condition (B D), each with its tangent."""
+    (tokens, condition), (d_tokens, d_condition) = _input_jvp(model.embed, inputs, tangent)
+    return (
+        _detached((tokens, d_tokens), tangent),
+        _detached((condition, d_condition), tangent),
+    )
+
+
+def head(model: BlockModel, tokens: Tensor, condition: Tensor) -> Tensor:
+    """Return F (B, ...) from tokens (B N D) and the condition (B D)."""
+    return model.head(tokens, condition)
+
+
+def head_jvp(model: BlockModel, tangent: Tangent, tokens: Pair, condition: Pair) -> Pair:
+    """Return F and its tangent (B, ...) from tokens and the condition with theirs."""
+    primals, tangents = zip(tokens, condition, strict=True)
+    return _detached(_jvp(model.head, primals, tangents), tangent)
+
+
 @dataclass(frozen=True)
 class Passes:
     """How a network is run.
 
-    Replace the functions to compile blocks. Of every `checkpoint_every` blocks the first keeps
+    Replace the functions to compile them. Of every `checkpoint_every` blocks the first keeps
     its inputs only and runs again in the backward pass, tangent and all; 0 keeps everything. With
     `alike` every block's inputs ask for gradient, the first one's too: one compilation serves all.
 
@@ -84,6 +109,10 @@ class Passes:
     block_forward: BlockFunction = block_forward
     block_jvp: BlockJvp = block_jvp
     block_pair: BlockPair = block_pair
+    embed: Callable[[BlockModel, Inputs], Pair] = embed
+    embed_jvp: Callable[[BlockModel, Inputs, Tangent], tuple[Pair, Pair]] = embed_jvp
+    head: Callable[[BlockModel, Tensor, Tensor], Tensor] = head
+    head_jvp: Callable[[BlockModel, Tangent, Pair, Pair], Pair] = head_jvp
     checkpoint_every: int = 0
     alike: bool = False
     pairs: bool = False
@@ -92,10 +121,10 @@ class Passes:
         """Return F (B, ...)."""
         if not has_blocks(model):
             return model(inputs.x, inputs.t, inputs.s, inputs.c, inputs.w)
-        tokens, condition = _embed(model, inputs)
+        tokens, condition = self.embed(model, inputs)
         for index, block in enumerate(model.blocks):
             tokens = self._run(index, self.block_forward, block, tokens, condition)
-        return model.head(tokens, condition)
+        return self.head(model, tokens, condition)
 
     def with_tangent(self, model: nn.Module, inputs: Inputs, tangent: Tangent) -> Pair:
         """Return F and its derivative in the direction of `tangent`, (B, ...) each.
@@ -104,12 +133,12 @@ class Passes:
         """
         if not has_blocks(model):
             return _detached(_input_jvp(model, inputs, tangent), tangent)
-        (tokens, d_tokens), conditions = _embed_jvp(model, inputs, tangent)
+        (tokens, d_tokens), conditions = self.embed_jvp(model, inputs, tangent)
         for index, block in enumerate(model.blocks):
             tokens, d_tokens = self._run(
                 index, self.block_jvp, block, tangent.detach, tokens, d_tokens, *conditions
             )
-        return _head_jvp(model, tangent, (tokens, d_tokens), conditions)
+        return self.head_jvp(model, tangent, (tokens, d_tokens), conditions)
 
     def pair(
         self, model: nn.Module, inputs: Inputs, tangent: Tangent, others: Inputs
@@ -117,15 +146,15 @@ class Passes:
         """Return F and its derivative as `with_tangent` does, and F at other inputs."""
         if not has_blocks(model):
             return *self.with_tangent(model, inputs, tangent), self.plain(model, others)
-        (tokens, d_tokens), conditions = _embed_jvp(model, inputs, tangent)
-        plain, plain_condition = _embed(model, others)
+        (tokens, d_tokens), conditions = self.embed_jvp(model, inputs, tangent)
+        plain, plain_condition = self.embed(model, others)
         for index, block in enumerate(model.blocks):
             dual = (tokens, d_tokens, *conditions)
             tokens, d_tokens, plain = self._run(
                 index, self.block_pair, block, tangent.detach, *dual, plain, plain_condition
             )
-        pair = _head_jvp(model, tangent, (tokens, d_tokens), conditions)
-        return *pair, model.head(plain, plain_condition)
+        pair = self.head_jvp(model, tangent, (tokens, d_tokens), conditions)
+        return *pair, self.head(model, plain, plain_condition)
 
     def _run(self, index: int, function: Callable, *args: nn.Module | Tensor | bool) -> Any:
         """Call the function of block number `index`, checkpointed if it is that block's turn.
@@ -142,26 +171,6 @@ class Passes:
 
 def _asking_for_gradient(x: Tensor) -> Tensor:
     return x if x.requires_grad else x.detach().requires_grad_()
-
-
-def _embed(model: BlockModel, inputs: Inputs) -> Pair:
-    """Return tokens (B N D) and the condition (B D)."""
-    return model.embed(inputs.x, inputs.t, inputs.s, inputs.c, inputs.w)
-
-
-def _embed_jvp(model: BlockModel, inputs: Inputs, tangent: Tangent) -> tuple[Pair, Pair]:
-    """Return tokens (B N D) and the condition (B D), each with its tangent."""
-    (tokens, condition), (d_tokens, d_condition) = _input_jvp(model.embed, inputs, tangent)
-    return (
-        _detached((tokens, d_tokens), tangent),
-        _detached((condition, d_condition), tangent),
-    )
-
-
-def _head_jvp(model: BlockModel, tangent: Tangent, tokens: Pair, condition: Pair) -> Pair:
-    """Return F and its tangent (B, ...) from tokens and the condition with theirs."""
-    primals, tangents = zip(tokens, condition, strict=True)
-    return _detached(_jvp(model.head, primals, tangents), tangent)
 
 
 def _detached(pair: Pair, tangent: Tangent) -> Pair:

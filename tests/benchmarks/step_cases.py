@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Figures = tuple[float | None, float | None]
 """Milliseconds and GB of a step; None where nothing is known."""
@@ -13,9 +13,9 @@ class Case:
     """What is measured.
 
     `released` is the released code on an H100 (PAPER.md), `first` a first compiled version there,
-    `reach` what issue 5 asks for and `dream` what it hopes for. `pairs` is that of `compile_steps`.
-    With `runs` the case is packed: so many processes of it share the GPU, and steps are counted in
-    windows with 1, 2, 4, ... of them at work.
+    `reach` what issue 5 asks for and `dream` what it hopes for. `options` are switches of
+    `compile_steps`. With `runs` the case is packed: so many processes of it share the GPU, and
+    steps are counted in windows with 1, 2, 4, ... of them at work.
     """
 
     settings: tuple[str, ...]
@@ -24,7 +24,7 @@ class Case:
     reach: Figures = (None, None)
     dream: Figures = (None, None)
     steps: int = 12
-    pairs: bool = False
+    options: tuple[str, ...] = ()
     runs: int = 0
 
 
@@ -53,26 +53,27 @@ XL = (*dit(1152, 28, 18), *latents(32, 32))
 SMALL = (*dit(48, 3, 3), "datasets.random_latents.channels = 1", *latents(8, 64))
 PLAIN = ("train.compile = False",)
 GRAPHS = ("train.cuda_graphs = True",)
+
+BOTH = ("pairs", "ends")
 PACKED = 16
 
+_XL = Case(XL, (985, 71.9), (282, 48.2), (235, 36), (190, None))
+_B = Case((*dit(768, 12, 12), *latents(32, 64)), (529, 35.7), (113, 23.6), (90, 18), (75, None))
 CASES = {
-    "xl2": Case(XL, (985, 71.9), (282, 48.2), (235, 36), (190, None)),
-    "b2": Case(
-        (*dit(768, 12, 12), *latents(32, 64)), (529, 35.7), (113, 23.6), (90, 18), (75, None)
-    ),
+    "xl2": _XL,
+    "xl2_pairs": replace(_XL, options=("pairs",)),
+    "xl2_both": replace(_XL, options=BOTH),
+    "b2": _B,
+    "b2_both": replace(_B, options=BOTH),
     "xl2_detached": Case((*XL, "losses.tvm.detach_jvp = True"), (738, 53.2), reach=(190, 28)),
-    "xl2_pairs": Case(XL, (985, 71.9), (282, 48.2), (235, 36), (190, None), pairs=True),
     "xl2_512": Case((*XL, *latents(64, 8)), (1049, 71.8), (311, 48.2), (250, 36), (200, None)),
     "xl2_mean_flow": Case((*XL, *rival("mean_flow"))),
     "xl2_flow_matching": Case(
-        (
-            *XL,
-            *rival("flow_matching"),
-            "losses.flow_matching.flow_map = @flow_maps.scaled()",
-        )
+        (*XL, *rival("flow_matching"), "losses.flow_matching.flow_map = @flow_maps.scaled()")
     ),
     "small": Case(SMALL, steps=300),
     "small_graphs": Case((*SMALL, *GRAPHS), steps=300),
+    "small_graphs_both": Case((*SMALL, *GRAPHS), steps=300, options=BOTH),
     "small_eager": Case((*SMALL, *PLAIN), steps=100),
     "small_eager_graphs": Case((*SMALL, *PLAIN, *GRAPHS), steps=300),
     "packed_graphs": Case((*SMALL, *PLAIN, *GRAPHS), runs=PACKED),
@@ -83,8 +84,9 @@ CASES = {
 GROUPS = (
     "xl2",
     "b2,xl2_pairs,xl2_detached",
-    "xl2_512,xl2_mean_flow,xl2_flow_matching,small_graphs",
-    "small,small_eager,small_eager_graphs",
+    "xl2_both,b2_both,xl2_512,small_graphs_both",
+    "xl2_mean_flow,xl2_flow_matching,small_graphs,small",
+    "small_eager,small_eager_graphs",
     "packed_graphs",
     "packed",
 )

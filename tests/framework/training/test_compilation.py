@@ -129,10 +129,10 @@ def trained(trainer):
 
 
 @needs_compiler
-@pytest.mark.parametrize("pairs", [False, True])
-def test_compiled_and_eager_steps_agree(pairs):
+@pytest.mark.parametrize("options", [{}, {"pairs": True, "ends": True}])
+def test_compiled_and_eager_steps_agree(options):
     compiled = trainer()
-    assert compile_steps(compiled, batch(0), pairs=pairs)
+    assert compile_steps(compiled, batch(0), **options)
     torch.testing.assert_close(trained(compiled), trained(trainer()), rtol=1e-4, atol=1e-5)
 
 
@@ -148,9 +148,10 @@ def test_what_cannot_be_compiled_runs_plain_with_one_warning_that_names_it(caplo
     torch.testing.assert_close(weights, trained(trainer()))
 
 
-# With tangent, plain, plain without gradient; the first two in one where they go in pairs.
-@pytest.mark.parametrize(("pairs", "count"), [(False, 3), (True, 2)])
-def test_all_blocks_share_one_compilation_of_each_kind(pairs, count):
+# With tangent, plain, plain without gradient; the first two in one where they go in pairs. The ends
+# are three embeddings and three heads.
+@pytest.mark.parametrize(("options", "count"), [({}, 3), ({"pairs": True}, 2), ({"ends": True}, 9)])
+def test_all_blocks_share_one_compilation_of_each_kind(options, count):
     graphs = []
 
     def backend(graph, inputs):
@@ -158,7 +159,7 @@ def test_all_blocks_share_one_compilation_of_each_kind(pairs, count):
         return graph
 
     network = trainer()
-    network.use(compiled_passes(backend, pairs=pairs))
+    network.use(compiled_passes(backend, **options))
     network.try_step(batch(0))
     assert len(graphs) == count
 
@@ -171,11 +172,11 @@ def test_a_model_without_blocks_runs_as_it_is_with_a_warning(caplog):
     assert "Net comes without blocks" in caplog.text
 
 
-@pytest.mark.parametrize("case", ["tvm_scaled_const_w"])
-def test_golden_numbers_hold_with_compiled_blocks(case):
+@pytest.mark.parametrize("options", [{}, {"pairs": True, "ends": True}])
+def test_golden_numbers_hold_with_compiled_passes(options):
     # The compiler's front half: tracing, tangents, joined products, what the backward pass keeps.
-    golden = Path(parity.__file__).parent / "golden" / f"{case}.npz"
+    golden = Path(parity.__file__).parent / "golden" / "tvm_scaled_const_w.npz"
     with recompute_all_but_products():
-        passes = compiled_passes("aot_eager_decomp_partition")
+        passes = compiled_passes("aot_eager_decomp_partition", **options)
         errors = dict(parity.compare(golden, passes=passes))
     assert not {name: value for name, value in errors.items() if not value <= parity.TOLERANCE}

@@ -42,13 +42,13 @@ def test_replayed_steps_are_the_steps():
     assert graphed == pytest.approx(plain, rel=1e-4)
 
 
-@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("options", [{}, {"pairs": True, "ends": True}])
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("bf16", 3e-2)])
-def test_compiled_and_plain_losses_agree_over_50_steps(precision, tolerance, pairs):
+def test_compiled_and_plain_losses_agree_over_50_steps(precision, tolerance, options):
     settings = (f"train.precision = '{precision}'", "train.batch_size = 64")
     plain = losses_of(*trainer_of(*settings, device="cuda"), 50)
     trainer, batches = trainer_of(*settings, device="cuda")
-    assert compile_steps(trainer, batches.at(1), pairs=pairs)
+    assert compile_steps(trainer, batches.at(1), **options)
     assert losses_of(trainer, batches, 50) == pytest.approx(plain, rel=tolerance)
 
 
