@@ -46,7 +46,6 @@ class Combination:
         self._check_loss(asked, seen)
         for nfe in self.evaluation.nfe:
             self._check_sampler(asked.trained, self._sampler_demands(nfe))
-        self._check_metrics()
 
     def _name(self, setting: str) -> str:
         value = self.resolved.settings[setting]
@@ -129,13 +128,6 @@ class Combination:
                 f"{sampler} asks for the guidance weight {weight:g}, and {loss} trains "
                 f"{_interval(trained)}: change evaluation.weight or the guidance"
             )
-
-    def _check_metrics(self) -> None:
-        """Ask each metric whether the dataset is one that it can judge, where it says so."""
-        for component in self.resolved.components:
-            fits = getattr(component.build, "fits", None)
-            if component.kind.name == "metric" and fits is not None:
-                fits(self.train.dataset)
 
 
 def _depends(F: Tensor, value: Tensor) -> bool:

@@ -63,13 +63,12 @@ class Experiment:
                 "file in its settings"
             )
         weight = sampling_weight(self.evaluation, train.loss.guidance.weight)
-        with self.resolved.refusals():
-            for build in self.evaluation.metrics:
-                if getattr(build, "built_early", False):
-                    build(dataset=train.dataset)
         with self.resolved.refusals(), torch.device("meta"):
             model = as_module(construct_model(train))
             train.optimizer(list(model.named_parameters()))
+        with self.resolved.refusals():
+            for build in self.evaluation.metrics:
+                build(dataset=train.dataset)
         Combination(self.resolved, train, self.evaluation, model, weight).check()
 
     def device(self) -> torch.device:
