@@ -39,9 +39,7 @@ def experiment_of(name, folder, *more):
         "evaluation.metrics = ()",  # which needs weights that only its user can fetch
         *more,
     ]
-    return Experiment.build(
-        Configuration.load([GIN / f"{name}.gin"], sets).resolve(refuse_unused=False)
-    )
+    return Experiment.build(Configuration.load([GIN / f"{name}.gin"], sets).resolve())
 
 
 def test_these_are_all_of_them():
