@@ -158,6 +158,7 @@ class _Walk:
         self._note_macros(binding.value)
         value = self.configuration.expand(binding.value, binding.origin)
         fitted = fitting.fit_setting(setting, value, name, binding.origin)
+        fitted = fitting.pin(setting, fitted, name, binding.origin)
 
         def place(leaf: Value) -> Value:
             inherits = isinstance(leaf, Reference) and not leaf.scope

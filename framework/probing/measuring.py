@@ -21,7 +21,8 @@ from framework.training.batches import Batches
 from framework.training.experiment import Experiment
 from framework.training.sampling import Draws, draw, field_of
 from framework.training.scoring import sampling_weight
-from framework.training.trainer import EVALUATION, Trainer, as_module, construct_model
+from framework.training.trainer import Trainer, as_module, construct_model
+from framework.training.weights import EVALUATION
 
 UPDATES = 3
 AMPLIFIED = 1e8  # times the loss: a gradient that any bound on its norm acts on
@@ -60,6 +61,7 @@ def measure(resolved: Resolved, *, scored: bool = False, data: bool = False) -> 
         with torch.device("meta"):
             _check_size(as_module(construct_model(train)))
         trainer = Trainer(train, CPU)
+        trainer.begin()
     found.add_all(at.INITIAL, "", _shaped(trainer.model))
     _enliven(trainer)
     batches = Batches(train.dataset, streams, train.batch_size, CPU)

@@ -22,7 +22,7 @@ from framework.results import (
 from framework.training.restored import Restored
 from framework.training.scoring import Measured, Scorer
 from framework.training.settings import Evaluation
-from framework.training.trainer import EVALUATION
+from framework.training.weights import EVALUATION
 
 PLAIN_WIDTH = 160
 

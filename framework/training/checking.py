@@ -82,6 +82,8 @@ class Combination:
             raise UserError(
                 f"{loss} asks for the average {min(unknown)!r} and declares no such one"
             )
+        if self.train.start is None:
+            self._check_teachers(asked.targets)
         if asked.trained.jumps and "s" not in seen:
             raise UserError(
                 f"{loss} trains jumps from t to s, and {model} does not see s: bind a second time "
@@ -98,6 +100,18 @@ class Combination:
                 f"{asked.trained.high:.3g}, and {model} does not see them: set its "
                 "guidance_embedding = True, or train one weight"
             )
+
+    def _check_teachers(self, targets: Demands) -> None:
+        """Refuse targets from weights that stay as they were drawn."""
+        averages = self.train.loss.averages()
+        steps = (1, self.train.steps)
+        for name in sorted(targets.weights & averages.keys()):
+            if all(averages[name].decay(step) == 1 for step in steps):
+                raise UserError(
+                    f"{self._name('train.loss')} takes its target from the weights that training "
+                    "starts from, and those are random: set train.start to the run whose velocity "
+                    "it is to follow"
+                )
 
     def _sampler_demands(self, nfe: int) -> Demands:
         sampler, dataset = self.evaluation.sampler, self.train.dataset

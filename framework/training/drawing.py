@@ -14,7 +14,7 @@ from framework.training.pictures import Images, save_image, save_sheet
 from framework.training.restored import Restored
 from framework.training.sampling import draw, field_of
 from framework.training.scoring import sampling_weight
-from framework.training.trainer import EVALUATION
+from framework.training.weights import EVALUATION
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import framework.grid.settings  # noqa: F401 (registers `grid`: a scale names th
 from framework.configuration import Resolved
 from framework.configuration.roots import register_root
 from framework.errors import UserError
+from framework.training import weights
 from framework.training.checking import Combination
 from framework.training.scoring import sampling_weight
 from framework.training.settings import Evaluation, Logging, Run, Train
@@ -66,6 +67,8 @@ class Experiment:
         with self.resolved.refusals(), torch.device("meta"):
             model = as_module(construct_model(train))
             train.optimizer(list(model.named_parameters()))
+        if train.start is not None:
+            weights.check(weights.read(train.start), model.state_dict())
         with self.resolved.refusals():
             for build in self.evaluation.metrics:
                 build(dataset=train.dataset)

@@ -18,7 +18,8 @@ from framework.streams import Streams
 from framework.training.pictures import save_sheet
 from framework.training.sampling import Draws, NetworkField, draw, field_of
 from framework.training.settings import Evaluation
-from framework.training.trainer import EVALUATION, Trainer
+from framework.training.trainer import Trainer
+from framework.training.weights import EVALUATION
 
 
 class Measured(NamedTuple):

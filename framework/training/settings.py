@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 
@@ -17,8 +17,10 @@ from framework.protocols import (
     Schedule,
     WeightAverage,
 )
-from framework.settings import NonNegativeInt, Positive, PositiveInt
+from framework.settings import Content, NonNegativeInt, Positive, PositiveInt
+from framework.training import weights
 
+StoredWeights = Annotated[str, Content(weights.pin, weights.content)]
 Precision = Literal["fp32", "bf16", "fp16"]
 Diagnostic = Literal["modulation", "norms", "bins", "lipschitz"]
 
@@ -28,7 +30,9 @@ class Train:
     """One training run.
 
     `evaluation_average` is theta**, the weights that are sampled from; `clip_norm` bounds the
-    global gradient norm. `device` is "auto" (a GPU if there is one), "cpu" or "cuda[:N]".
+    global gradient norm; `start` names what to start from, the evaluation weights of another run:
+    its folder, one of its checkpoints or a .safetensors file. `device` is "auto" (a GPU if there is
+    one), "cpu" or "cuda[:N]".
     bf16 and fp16 mean autocast over float32 weights, fp16 with a gradient scaler.
 
     Memory and speed, not mathematics: `checkpointing` = k runs every k-th block again in the
@@ -54,6 +58,7 @@ class Train:
     checkpointing: NonNegativeInt = field(default=0, metadata={"added": 0})
     accumulation: PositiveInt = field(default=1, metadata={"added": 1})
     cuda_graphs: bool = field(default=False, metadata={"added": False})
+    start: StoredWeights | None = field(default=None, metadata={"added": None})
 
 
 @dataclass(frozen=True)

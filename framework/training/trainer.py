@@ -22,8 +22,7 @@ from framework.training.observation import observed_terms
 from framework.training.precision import autocast, scaler
 from framework.training.recorder import Recorder
 from framework.training.settings import Train
-
-EVALUATION = "evaluation"
+from framework.training.weights import EVALUATION, check, read
 
 
 class Trainer:
@@ -48,6 +47,19 @@ class Trainer:
                 f"{settings.batch_size}: micro-batches are of one size"
             )
         self.use(Passes())
+
+    def begin(self) -> None:
+        """Take the weights that `train.start` names, if any; every average starts from them too.
+
+        Raises:
+            UserError: they cannot be read, or are not those of this network.
+        """
+        if self.settings.start is None:
+            return
+        found = read(self.settings.start)
+        check(found, self.model.state_dict())
+        for network in (self.model, *self.averages.networks.values()):
+            network.load_state_dict(found)
 
     def use(self, passes: Passes) -> None:
         """Run the network with these passes from now on, checkpointed as the settings say."""
