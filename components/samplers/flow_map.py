@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from components.checks import positive
-from components.samplers.grid import everywhere, time_grid
+from components.samplers.grid import asked, everywhere, time_grid
 from framework import register
 from framework.protocols import Field
 from framework.settings import Positive
@@ -24,9 +24,11 @@ class FlowMapSampler:
     def __init__(self, time_power: Positive = 1.0) -> None:
         self.time_power = positive("time_power", time_power)
 
-    def __call__(self, field: Field, noise: Tensor, c: Tensor, w: Tensor, nfe: int) -> Tensor:
+    def __call__(
+        self, field: Field, noise: Tensor, c: Tensor, w: Tensor, nfe: int | None
+    ) -> Tensor:
         """Return samples (B, ...) in float64 after nfe jumps."""
-        times = time_grid(nfe, self.time_power)
+        times = time_grid(asked(nfe), self.time_power)
         x = noise.double()
         for t, s in pairwise(times):
             start, end = everywhere(t, noise), everywhere(s, noise)

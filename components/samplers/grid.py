@@ -5,6 +5,17 @@ from __future__ import annotations
 from torch import Tensor
 
 
+def asked(nfe: int | None) -> int:
+    """Return the number of evaluations that a sampler of fixed steps is asked to spend.
+
+    Raises:
+        ValueError: none is named.
+    """
+    if nfe is None:
+        raise ValueError("a sampler of fixed steps wants to know their number, such as (1, 2, 4)")
+    return nfe
+
+
 def time_grid(steps: int, power: float) -> list[float]:
     """Return steps + 1 times from 1 to 0: (1 - i / steps)^power.
 

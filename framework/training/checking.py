@@ -6,6 +6,7 @@ network on the meta device, where nothing is computed, and compares.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ class Combination:
     train: Train
     evaluation: Evaluation
     model: nn.Module
-    weight: float
+    weights: tuple[float, ...]
 
     def check(self) -> None:
         """Compare what is asked for with what is there.
@@ -44,8 +45,8 @@ class Combination:
         asked = demands.of_loss(self.train.loss, self.train.dataset)
         seen = self._run_network(asked.trained.moving | asked.targets.moving)
         self._check_loss(asked, seen)
-        for nfe in self.evaluation.nfe:
-            self._check_sampler(asked.trained, self._sampler_demands(nfe))
+        for weight, nfe in itertools.product(self.weights, self.evaluation.counts):
+            self._check_sampler(asked.trained, self._sampler_demands(nfe, weight))
 
     def _name(self, setting: str) -> str:
         value = self.resolved.settings[setting]
@@ -113,12 +114,18 @@ class Combination:
                     "it is to follow"
                 )
 
-    def _sampler_demands(self, nfe: int) -> Demands:
+    def _sampler_demands(self, nfe: int | None, weight: float) -> Demands:
         sampler, dataset = self.evaluation.sampler, self.train.dataset
         try:
-            return demands.of_sampler(sampler, nfe, dataset, self.weight)
+            found = demands.of_sampler(sampler, nfe, dataset, weight)
         except ValueError as error:
             raise UserError(f"evaluation.nfe: {error}") from error
+        if nfe is not None and found.evaluations != nfe:
+            raise UserError(
+                f"{self._name('evaluation.sampler')} is asked for {nfe} evaluations and makes "
+                f"{found.evaluations}: the scores' NFE would not be true"
+            )
+        return found
 
     def _check_sampler(self, trained: Demands, asked: Demands) -> None:
         sampler, loss = self._name("evaluation.sampler"), self._name("train.loss")

@@ -66,17 +66,25 @@ class Evaluation:
     """How a run is judged: at its end, and every `every` steps if that is set.
 
     Each NFE is scored on `blocks` disjoint sets of `samples` draws, made `batch_size` at a time at
-    guidance weight `weight` (None: the one that the loss's guidance names).
+    guidance weight `weight`: one or several (None: the one that the loss's guidance names).
+
+    With `nfe = None` the sampler finds by itself how many evaluations it needs: their mean over
+    the samples is then an outcome, the score `nfe`, and the other scores have no NFE.
     """
 
     metrics: tuple[Callable[..., Metric], ...]
     sampler: Sampler
-    nfe: tuple[PositiveInt, ...] = (1, 2, 4)
+    nfe: tuple[PositiveInt, ...] | None = (1, 2, 4)
     samples: PositiveInt = 1000
     blocks: PositiveInt = 1
     every: PositiveInt | None = None
-    weight: Positive | None = None
+    weight: Positive | tuple[Positive, ...] | None = None
     batch_size: PositiveInt = 256
+
+    @property
+    def counts(self) -> tuple[int | None, ...]:
+        """The numbers of evaluations to sample with; None where the sampler finds it."""
+        return (None,) if self.nfe is None else self.nfe
 
 
 @dataclass(frozen=True)

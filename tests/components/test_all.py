@@ -47,6 +47,8 @@ def test_it_keeps_what_its_kind_promises(component):
         pytest.skip("needs the Inception weights: tests/components/metrics")
     if component.name == "soap" and not HAS_SOAP:
         pytest.skip("needs pytorch-optimizer")
+    if component.name == "adaptive" and find_spec("torchdiffeq") is None:
+        pytest.skip("needs torchdiffeq")
     if component.name == "flash_jvp" and not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU")
     options = LARGE.get(component.selector, {})

@@ -196,6 +196,8 @@ def test_a_component_does_not_stand_in_for_its_own_part():
     @register.sampler("within")
     class Within:
         def __call__(self, field, noise, c, w, nfe):
+            if nfe is None:
+                raise ValueError("how many?")
             x = noise.double()
             for _ in range(nfe):
                 x = x - field.velocity(x, w, c, w) / nfe
