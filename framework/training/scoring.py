@@ -40,7 +40,6 @@ class Scorer:
         self._settings = settings
         self._trainer = trainer
         self._weights = weights
-        self._network = trainer.network(weights)
         self._dataset = train.dataset
         self._draws = Draws(train.dataset, Streams(train.seed), trainer.device)
         self._ws = sampling_weights(settings, train.loss.guidance.weight)
@@ -110,7 +109,9 @@ class Scorer:
         return [s for metric in asking for s in metric.field_scores(field, latents, classes, ws)]
 
     def _field(self) -> NetworkField:
-        return field_of(self._network, self._trainer.settings, self._trainer.device)
+        return field_of(
+            self._trainer.network(self._weights), self._trainer.settings, self._trainer.device
+        )
 
     def _sample(self, latents: Tensor, classes: Tensor, w: float, nfe: int | None) -> _Drawn:
         settings, field = self._settings, self._field()

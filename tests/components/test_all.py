@@ -17,7 +17,11 @@ from framework.testing import check_component
 from tests.components.building import generators, randomised
 
 plugins.load_installed()
-HAS_SOAP = find_spec("pytorch_optimizer") is not None
+OPTIONAL = {  # the packages that components need beyond what is always installed
+    "soap": "pytorch_optimizer",
+    "schedule_free_adamw": "schedulefree",
+    "adaptive": "torchdiffeq",
+}
 
 LARGE = {  # what a check needs beyond the smallest sizes
     "models.dit": {"hidden_size": 16, "depth": 2, "num_heads": 2},
@@ -45,10 +49,8 @@ def test_it_keeps_what_its_kind_promises(component):
         pytest.skip("needs files: tests/components/datasets")
     if component.name == "frechet_inception_distance":
         pytest.skip("needs the Inception weights: tests/components/metrics")
-    if component.name == "soap" and not HAS_SOAP:
-        pytest.skip("needs pytorch-optimizer")
-    if component.name == "adaptive" and find_spec("torchdiffeq") is None:
-        pytest.skip("needs torchdiffeq")
+    if not is_installed(component.name):
+        pytest.skip(f"needs {OPTIONAL[component.name]}")
     if component.name == "flash_jvp" and not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU")
     options = LARGE.get(component.selector, {})
@@ -65,12 +67,16 @@ def test_it_says_what_it_is_and_every_setting_has_a_type(component):
         assert not (setting.kinds() and not setting.required), "gin binds components"
 
 
+def is_installed(name):
+    return name not in OPTIONAL or find_spec(OPTIONAL[name]) is not None
+
+
 def of(kind):
     return {c.name: c.build for c in registry.components(kind) if c in ours()}
 
 
 FACTORS = {  # flash_jvp needs a GPU
-    kind: [name for name in of(kind) if name != "flash_jvp" and (name != "soap" or HAS_SOAP)]
+    kind: [name for name in of(kind) if name != "flash_jvp" and is_installed(name)]
     for kind in (
         "time_embedding",
         "second_time",
