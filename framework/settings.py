@@ -86,8 +86,14 @@ class Setting:
         try:
             _adapter(self.annotation).validate_python(value, strict=True)
         except ValidationError as error:
-            return _first_message(error)
+            return _first_message(error) + self._range(error)
         return None
+
+    def _range(self, error: ValidationError) -> str:
+        """Return the whole range where one of its two ends was crossed."""
+        crossed = error.errors()[0]["type"].startswith(("greater_than", "less_than"))
+        whole = self.describe()
+        return f" ({whole})" if crossed and "<" in whole and ">" in whole else ""
 
 
 def settings_of(build: Callable[..., Any], given: tuple[str, ...]) -> dict[str, Setting]:

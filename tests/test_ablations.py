@@ -3,12 +3,12 @@
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from framework.configuration import Configuration
 from framework.grid.plan import plan
 from framework.training.experiment import Experiment
+from tests.components.datasets.idx_files import write_clothes
 from tests.components.datasets.latents_files import write_latents
 
 ROOT = Path(__file__).parents[1]
@@ -35,18 +35,7 @@ PUBLISHED = {  # numbers of the paper that a file's opening comment has to name,
 @pytest.fixture(scope="module")
 def clothes(tmp_path_factory):
     """A folder with Fashion-MNIST's files, of twenty images."""
-    folder = tmp_path_factory.mktemp("clothes")
-    for part in ("train", "t10k"):
-        labels = np.arange(20, dtype=np.uint8) % 10
-        write_idx(folder / f"{part}-labels-idx1-ubyte", labels)
-        pixels = np.random.default_rng(0).integers(256, size=(20, 28, 28), dtype=np.uint8)
-        write_idx(folder / f"{part}-images-idx3-ubyte", pixels)
-    return folder
-
-
-def write_idx(path, array):
-    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-    path.write_bytes(bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes())
+    return write_clothes(tmp_path_factory.mktemp("clothes"))
 
 
 def at_scale(table, scale, folder):

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from functools import partial
 from importlib.util import find_spec
 
 import pytest
@@ -15,6 +14,7 @@ from framework.evaluator import Evaluator
 from framework.protocols import Batch
 from framework.testing import check_component
 from tests.components.building import generators, randomised
+from tests.components.covering import all_pairs, covering_rows
 
 plugins.load_installed()
 OPTIONAL = {  # the packages that components need beyond what is always installed
@@ -99,32 +99,6 @@ def allowed(row):
     return not (row.get("attention") == "sdpa" and row.get("loss") in DERIVATIVES)
 
 
-def covering_rows():
-    """Rows of the factors in which every allowed pair of values occurs: greedily, no draws."""
-    pairs = {
-        frozenset({(a, x), (b, y)})
-        for a, b in itertools.combinations(FACTORS, 2)
-        for x in FACTORS[a]
-        for y in FACTORS[b]
-        if allowed({a: x, b: y})
-    }
-    rows = []
-    while pairs:
-        row = dict(min(pairs, key=sorted))
-        for factor in FACTORS:
-            if factor not in row:
-                candidates = [v for v in FACTORS[factor] if allowed({**row, factor: v})]
-                gain = partial(gained, pairs, row, factor)
-                row[factor] = max(candidates, key=gain)
-        rows.append(row)
-        pairs -= {frozenset(pair) for pair in itertools.combinations(row.items(), 2)}
-    return rows
-
-
-def gained(pairs, row, factor, value):
-    return sum(frozenset({item, (factor, value)}) in pairs for item in row.items())
-
-
 def network_of(row):
     parts = {
         kind: of(kind)[row[kind]]
@@ -141,15 +115,12 @@ def loss_of(row):
     return of("loss")[row["loss"]](**given)
 
 
-ROWS = covering_rows()
+ROWS = covering_rows(FACTORS, allowed)
 
 
 def test_the_rows_cover_every_allowed_pair():
     seen = {frozenset(pair) for row in ROWS for pair in itertools.combinations(row.items(), 2)}
-    for a, b in itertools.combinations(FACTORS, 2):
-        for x, y in itertools.product(FACTORS[a], FACTORS[b]):
-            assert frozenset({(a, x), (b, y)}) in seen or not allowed({a: x, b: y})
-    assert all(map(allowed, ROWS))
+    assert seen == all_pairs(FACTORS, allowed)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: "-".join(row.values()))
