@@ -101,9 +101,9 @@ class WassersteinBound:
             "flow_error_squared": float(_square(landed.cpu().double() - exact)),
             "w2_squared_bound": terms.bound(terms.lipschitz),
             "w2_squared_bound_one_sided": terms.bound(terms.one_sided),
+            "lipschitz_integral": float(terms.lipschitz.mean()),
             "bound_terminal": terms.bound(terms.lipschitz, terms.terminal),
             "bound_velocity": terms.bound(terms.lipschitz, terms.velocity),
-            "lipschitz_integral": float(terms.lipschitz.mean()),
         }
         return [Score(name, value, "lower") for name, value in values.items()]
 
