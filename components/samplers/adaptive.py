@@ -35,6 +35,8 @@ class Adaptive:
         most: evaluations after which it gives up.
     """
 
+    time_grid = "adaptive"
+
     def __init__(
         self,
         rtol: Positive = 1e-4,

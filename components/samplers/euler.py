@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from components.checks import positive
-from components.samplers.grid import asked, everywhere, time_grid
+from components.samplers.grid import asked, everywhere, grid_name, time_grid
 from framework import register
 from framework.protocols import Field
 from framework.settings import Positive
@@ -23,6 +23,7 @@ class Euler:
 
     def __init__(self, time_power: Positive = 1.0) -> None:
         self.time_power = positive("time_power", time_power)
+        self.time_grid = grid_name(time_power)
 
     def __call__(
         self, field: Field, noise: Tensor, c: Tensor, w: Tensor, nfe: int | None

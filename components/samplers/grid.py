@@ -29,6 +29,11 @@ def time_grid(steps: int, power: float) -> list[float]:
     return [(1 - i / steps) ** power for i in range(steps + 1)]
 
 
+def grid_name(power: float) -> str:
+    """Return what results call such times."""
+    return "uniform" if power == 1 else f"power {power:g}"
+
+
 def everywhere(time: float, noise: Tensor) -> Tensor:
     """Return a time for each sample of noise (B, ...), (B,) in the noise's precision."""
     return noise.new_full((len(noise),), time)

@@ -24,6 +24,7 @@ class Guided:
 
     def __init__(self, sampler: Sampler) -> None:
         self.sampler = sampler
+        self.time_grid = getattr(sampler, "time_grid", "")
 
     def __call__(
         self, field: Field, noise: Tensor, c: Tensor, w: Tensor, nfe: int | None

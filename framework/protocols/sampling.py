@@ -23,7 +23,10 @@ class Field(Protocol):
 
 
 class Sampler(Protocol):
-    """Moves noise at time 1 to samples at time 0."""
+    """Moves noise at time 1 to samples at time 0.
+
+    Results name the times at which it stops by its attribute `time_grid`, where it has one.
+    """
 
     def __call__(
         self, field: Field, noise: Tensor, c: Tensor, w: Tensor, nfe: int | None

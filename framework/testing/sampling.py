@@ -47,6 +47,11 @@ def sampler(sample: Any, given: Given) -> Findings:
         except ValueError as error:
             refused.append(str(error))
             continue
+        except TypeError as error:
+            if nfe is not None:
+                raise
+            yield f"nfe = None is not refused with a ValueError: {error}"
+            continue
         yield from tensor(f"the samples of nfe = {nfe}", samples, noise.shape, torch.float64)
         if nfe is not None and field.evaluations != nfe:
             yield f"nfe = {nfe} takes {field.evaluations} evaluations"

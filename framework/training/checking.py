@@ -120,6 +120,11 @@ class Combination:
             found = demands.of_sampler(sampler, nfe, dataset, weight)
         except ValueError as error:
             raise UserError(f"evaluation.nfe: {error}") from error
+        except TypeError as error:  # a sampler that takes the number for granted
+            if nfe is not None:
+                raise
+            name = self._name("evaluation.sampler")
+            raise UserError(f"evaluation.nfe is None, and {name} wants a number") from error
         if nfe is not None and found.evaluations != nfe:
             raise UserError(
                 f"{self._name('evaluation.sampler')} is asked for {nfe} evaluations and makes "

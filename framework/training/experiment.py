@@ -68,7 +68,7 @@ class Experiment:
             model = as_module(construct_model(train))
             train.optimizer(list(model.named_parameters()))
         if train.start is not None:
-            weights.check(weights.read(train.start), model.state_dict())
+            weights.read_for(model.state_dict(), train.start)
         with self.resolved.refusals():
             for build in self.evaluation.metrics:
                 build(dataset=train.dataset)

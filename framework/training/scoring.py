@@ -127,6 +127,7 @@ class Scorer:
     def record(self, writer: RunWriter, measured: Measured) -> None:
         """Record a score with all that it was measured of."""
         score, nfe, block, w = measured
+        sampler = self._settings.sampler
         writer.evaluation(
             self._trainer.step,
             score.name,
@@ -135,8 +136,8 @@ class Scorer:
             nfe=nfe,
             w=w,
             weights=self._weights,
-            sampler=type(self._settings.sampler).__name__,
-            time_grid="uniform",
+            sampler=type(sampler).__name__,
+            time_grid=getattr(sampler, "time_grid", ""),
             block=block,
             samples=self._settings.samples,
         )

@@ -23,7 +23,7 @@ from framework.training.observation import observed_terms
 from framework.training.precision import autocast, scaler
 from framework.training.recorder import Recorder
 from framework.training.settings import Train
-from framework.training.weights import EVALUATION, check, read
+from framework.training.weights import EVALUATION, read_for
 
 
 class Trainer:
@@ -57,8 +57,7 @@ class Trainer:
         """
         if self.settings.start is None:
             return
-        found = read(self.settings.start)
-        check(found, self.model.state_dict())
+        found = read_for(self.model.state_dict(), self.settings.start)
         for network in (self.model, *self.averages.networks.values()):
             network.load_state_dict(found)
 

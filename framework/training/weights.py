@@ -47,6 +47,20 @@ def content(pinned: str) -> str:
     return pinned.rpartition(_BY_CONTENT)[2]
 
 
+def read_for(expected: Weights, pinned: str) -> dict[str, Tensor]:
+    """Return the evaluation weights of a pinned file for a model with these weights.
+
+    Raises:
+        UserError: they cannot be read, or are not those of such a model.
+    """
+    found = read(pinned)
+    try:
+        check(found, expected)
+    except UserError as error:
+        raise UserError(f"train.start: {error}") from error
+    return found
+
+
 def read(pinned: str) -> dict[str, Tensor]:
     """Return the evaluation weights of a pinned file, on the CPU.
 

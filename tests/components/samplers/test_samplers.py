@@ -1,5 +1,6 @@
 """Samplers on a flow known in closed form, and the evaluations that they spend."""
 
+import itertools
 from importlib.util import find_spec
 
 import pytest
@@ -47,6 +48,18 @@ def test_flow_map_jumps_are_exact_on_any_grid(nfe, power):
     assert field.times[-1][1] == 0
     starts, ends = [t for t, _ in field.times], [s for _, s in field.times]
     assert starts[1:] == ends[:-1]
+
+
+def test_flow_map_jumps_stop_at_any_times():
+    field, times = Exponential(), (1.0, 0.7, 0.1, 0.0)
+    x = FlowMapSampler(times=times)(field, noise(torch.float64), C, W, 3)
+    torch.testing.assert_close(x, noise(torch.float64) * torch.tensor(-0.5).double().exp())
+    assert field.times == list(itertools.pairwise(times))
+    with pytest.raises(ValueError, match="makes 3 jumps, and 2 evaluations are asked for"):
+        FlowMapSampler(times=times)(field, noise(), C, W, 2)
+    for wrong in ((), (1.0,), (0.9, 0.0), (1.0, 0.5), (1.0, 0.5, 0.5, 0.0), (1.0, 0.2, 0.5, 0.0)):
+        with pytest.raises(UserError, match="have to fall from 1 to 0"):
+            FlowMapSampler(times=wrong)
 
 
 def test_time_grids():

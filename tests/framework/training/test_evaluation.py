@@ -55,6 +55,7 @@ def test_evaluations_that_the_sampler_chooses_are_a_score(tmp_path):
     rows = load(directory, kinds=["evaluation"])
     assert set(rows["metric"]) == {"sliced_w2", "nfe"}
     assert rows["nfe"].isna().all()
+    assert set(rows["time_grid"]) == {"adaptive"}
     spent = float(rows.loc[rows["metric"] == "nfe", "value"].iloc[0])
     assert 5 < spent < 200
     with h5py.File(directory / "results.h5") as file:

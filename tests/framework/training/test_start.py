@@ -117,7 +117,7 @@ def test_weights_that_changed_or_went_are_refused(teacher, tmp_path):
 
 def test_weights_of_another_network_are_refused_before_training(teacher):
     other = starting_at(teacher, "models.dit.depth = 3").resolve()
-    with pytest.raises(UserError, match=r"the weights lack blocks\.2"):
+    with pytest.raises(UserError, match=r"^train\.start: the weights lack blocks\.2"):
         Experiment.build(other).check()
 
 
