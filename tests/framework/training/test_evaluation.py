@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from framework import UserError
+from framework import UserError, register, registry
 from framework.configuration import Configuration
 from framework.report import findings
 from framework.results import load
@@ -81,6 +81,27 @@ def test_a_number_of_evaluations_is_for_samplers_of_fixed_steps(tmp_path):
         measure_again(restored, Changes(nfe=[4]))
     (sheet,) = draw_pictures(restored, Wanted([], count=2), tmp_path / "drawn")
     assert int(sheet.stem.removeprefix("nfe=")) > 5
+
+
+@pytest.fixture
+def plugged(monkeypatch):
+    """Room for components that go with the test."""
+    monkeypatch.setattr(registry, "_components", dict(registry._components))
+
+
+def test_a_sampler_that_spends_other_than_it_is_asked_is_refused(plugged):
+    @register.sampler("thrifty")
+    class Thrifty:
+        def __call__(self, field, noise, c, w, nfe):
+            for _ in range(nfe - 1):
+                field.velocity(noise, w, c, w)
+            return noise.double()
+
+    sets = [*VELOCITY, "evaluation.sampler = @samplers.thrifty()"]
+    with pytest.raises(UserError, match="asked for 4 evaluations and makes 3"):
+        Experiment.build(configured(*sets, "evaluation.nfe = (4,)").resolve()).check()
+    with pytest.raises(UserError, match=r"nfe is None, and samplers\.thrifty wants a number"):
+        Experiment.build(configured(*sets, "evaluation.nfe = None").resolve()).check()
 
 
 def test_one_training_is_judged_at_several_weights(tmp_path):

@@ -7,6 +7,7 @@ import torch
 
 from framework import UserError
 from framework.configuration import Configuration
+from framework.probing.shrinking import shrink
 from framework.training import State, exchange, folder, run, weights
 from framework.training.checkpoints import Checkpoints
 from framework.training.experiment import Experiment
@@ -125,3 +126,12 @@ def test_a_frozen_teacher_with_random_weights_is_refused():
     with pytest.raises(UserError, match=r"those are random: set train\.start"):
         Experiment.build(configured(*PID).resolve()).check()
     Experiment.build(configured(*PID, "losses.pid.teacher = 'own'").resolve()).check()
+
+
+def test_the_probe_leaves_out_weights_that_all_arms_start_from(teacher):
+    decays = [f"losses.tvm.target_decay = {decay}" for decay in (0.9, 0.5)]
+    alike = [starting_at(teacher, decay).resolve() for decay in decays]
+    small = shrink(alike, {"models.dit.depth": 1})
+    assert {run.settings["train.start"] for run in small} == {None}
+    differing = shrink([alike[0], configured(decays[0]).resolve()], {})
+    assert differing[0].settings["train.start"] == alike[0].settings["train.start"]
