@@ -8,7 +8,7 @@ compile cache, and takes whole steps: data, loss, gradient, optimizer and both a
 as A,B start and compile together and then measure one after the other. The floor is the step's
 matrix products at the 798 TFLOP/s that a large bf16 product reaches on an H100 or H200. Results are
 written after each case, so that a call that is cut keeps what it has. Without arguments it is the
-whole table of issue 5, some five minutes on a GPU, the most important cases first.
+whole table of issue 5, some six minutes on a GPU, the most important cases first.
 
 `--rehearse` shrinks every case and says so in everything it writes: for a CPU.
 """
@@ -33,7 +33,7 @@ sys.path[:0] = [path for path in (str(HERE),) if path not in sys.path]
 from step_cases import CASES, GROUPS  # noqa: E402
 from step_table import table  # noqa: E402
 
-WINDOW = 3.0  # seconds in which packed runs count their steps
+WINDOW = 2.0  # seconds in which packed runs count their steps
 
 
 class Process:
@@ -172,7 +172,7 @@ def main() -> int:
     parser.add_argument("groups", nargs="*", default=GROUPS, metavar="CASE[,CASE...]")
     parser.add_argument("--set", action="append", default=[], metavar="BINDING")
     parser.add_argument("--output", type=Path, default=HERE / "results" / "step.json")
-    parser.add_argument("--limit", type=float, default=150, help="seconds for a case")
+    parser.add_argument("--limit", type=float, default=200, help="seconds for a case")
     parser.add_argument("--rehearse", action="store_true", help="tiny, and labelled so")
     parser.add_argument("--table", type=Path, metavar="FILE", help="print a file's table and leave")
     arguments = parser.parse_args()

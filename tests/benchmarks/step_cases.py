@@ -83,10 +83,9 @@ CASES = {
 # first one's time to a first step is that of a machine to itself.
 GROUPS = (
     "xl2",
-    "b2,xl2_pairs,xl2_detached",
-    "xl2_both,b2_both,xl2_512,small_graphs_both",
-    "xl2_mean_flow,xl2_flow_matching,small_graphs,small",
-    "small_eager,small_eager_graphs",
+    "b2,xl2_detached,xl2_512",
+    "xl2_both,b2_both,xl2_mean_flow,xl2_flow_matching",
+    "small_graphs,small_graphs_both,small,small_eager,small_eager_graphs",
     "packed_graphs",
     "packed",
 )

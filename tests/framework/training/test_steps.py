@@ -51,7 +51,11 @@ def test_a_checkpointed_block_runs_again_in_the_backward_pass(detach):
         return call
 
     plain = Passes()
-    passes = Passes(counted("forward", plain.block_forward), counted("jvp", plain.block_jvp), 2)
+    passes = Passes(
+        block_forward=counted("forward", plain.block_forward),
+        block_jvp=counted("jvp", plain.block_jvp),
+        checkpoint_every=2,
+    )
     evaluator = Evaluator(trainer.model, trainer.averages.networks, passes)
     terms = trainer.settings.loss(batches.at(1), evaluator)
     before = dict(calls)
