@@ -59,6 +59,7 @@ class Worker:
         self.trainer.train_step(self.batches.at(1))
         self.first_loss = self.loss()  # waits for the device
         self.marks["first_step"] = time.time()
+        self.operations = 0 if self.case.runs else cost.step_operations(train)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -68,8 +69,7 @@ class Worker:
 
     def measured(self) -> dict[str, Any]:
         """Return what a step takes, and where."""
-        train = self.trainer.settings
-        operations = cost.step_operations(train)
+        train, operations = self.trainer.settings, self.operations
         steps = min(self.case.steps, 3) if self.rehearsal else self.case.steps
         found = profiling.profile(self.trainer, self.batches, steps, WARM_UP)
         on_gpu = self.device.type == "cuda"
