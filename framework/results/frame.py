@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Collection, Iterable, Iterator
@@ -14,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from framework.results import layout
+from framework.results.names import plain_setting
 from framework.results.reading import Tables, read_tables
 from framework.results.stored import DamagedRunError, DamagedRunWarning
 
@@ -163,7 +163,10 @@ class _Collector:
             else:
                 columns[name] = self._column(name)
         for name in dict.fromkeys(name for run in self._runs for name in run["varied"]):
-            values = [_plain(run["varied"].get(name)) for run in self._runs]
+            values = [
+                plain_setting(run["varied"][name]) if name in run["varied"] else None
+                for run in self._runs
+            ]
             label = f"setting {name}" if name in COLUMNS else name
             columns[label] = _setting(values, run_of_row)
         return pd.DataFrame(columns)
@@ -199,10 +202,6 @@ def _categories(values: list[str], run_of_row: NDArray[np.intp]) -> Any:
     codes = {value: code for code, value in enumerate(dict.fromkeys(values))}
     of_run = np.array([codes[value] for value in values], np.int32)
     return _categorical(of_run[run_of_row], list(codes))
-
-
-def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | int | float) else json.dumps(value)
 
 
 def _setting(values: list[Any], run_of_row: NDArray[np.intp]) -> Any:

@@ -91,7 +91,7 @@ def _settings(
     attributes: h5py.AttributeManager, names: Collection[str], checksum: str
 ) -> dict[str, Any]:
     values = {name: attributes[name] for name in names}
-    values["seed"] = int(values["seed"])
+    values |= {name: int(values[name]) for name in ("seed", "metric_nfe") if name in values}
     if checksum in attributes and attributes[checksum] != _checksum(values):
         raise ValueError("the attributes of /config are not those written")
     return {n: json.loads(v) if n in JSON_FIELDS else v for n, v in values.items()}

@@ -37,6 +37,8 @@ class RunConfig:
         versions: package -> version.
         host, device, command: where and how it was started.
         sources: component -> hash of its source.
+        metric, metric_nfe: what the grid ranks by, and at how many network evaluations ("" and 0
+            where it does not say).
     """
 
     gin_text: str
@@ -53,6 +55,8 @@ class RunConfig:
     device: str = ""
     command: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
+    metric: str = ""
+    metric_nfe: int = 0
 
     @property
     def place(self) -> RunPlace:

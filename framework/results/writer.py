@@ -31,6 +31,7 @@ from framework.results.records import (
     flight_record,
     flight_value,
     points_of,
+    replay,
     samples_record,
     scalars_record,
 )
@@ -121,8 +122,6 @@ class RunWriter:
                 self._names.check(tag)
                 column = columns[tag] = array("d")
             column.extend((step, float(value), now))
-        if self._board is not None:
-            self._board.scalars(step, values, now)
         self._tick()
 
     def evaluation(
@@ -161,8 +160,6 @@ class RunWriter:
         what = (int(nfe), float(w), weights, sampler, time_grid, int(block), int(samples))
         row = Evaluation(int(step), metric, float(value), direction, *what, time.time())
         self._queue.append(evaluation_record(row))
-        if self._board is not None:
-            self._board.evaluation_row(row)
         self._tick()
 
     def samples(
@@ -192,8 +189,6 @@ class RunWriter:
             raise ValueError(f"labels have shape {classes.shape}: give one an image, {len(images)}")
         key = SampleKey(int(step), int(nfe))
         self._queue.append(samples_record(key, Samples.pack(images, classes)))
-        if self._board is not None:
-            self._board.samples(step, nfe, images)
         self._tick()
 
     def flight_record(
@@ -231,8 +226,8 @@ class RunWriter:
         self._scalars.clear()
         self._queue.clear()
         self._flight_is_new = False
-        if self._board is not None:
-            self._board.flush()
+        if self._board is not None and records:
+            self._board.write(replay(records))
         self._next_flush = _later(begin, self._flush_seconds)
 
     def publish(self) -> None:
