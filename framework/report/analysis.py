@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from framework.errors import UserError, nearest
+from framework.results.names import plain_metric
 from framework.statistics import (
     Factorial,
     at_budget,
@@ -19,7 +20,7 @@ from framework.statistics import (
 
 from .grid_results import GridResults
 from .scoring import Scores, score_runs
-from .selection import Selection, plain, select
+from .selection import Selection, select
 
 MOST_OTHERS = 5
 """Metrics shown beside the one ranked by."""
@@ -195,7 +196,7 @@ def _agreement(grid: GridResults, baseline: str | None, ranking: pd.DataFrame) -
 def _others(grid: GridResults, selection: Selection) -> list[Selection]:
     """The other evaluated metrics, at the ranking's NFE where they have it."""
     rows = grid.frame[grid.frame["kind"] == "evaluation"]
-    names = dict.fromkeys(plain(str(name)) for name in rows["metric"].unique())
+    names = dict.fromkeys(plain_metric(str(name)) for name in rows["metric"].unique())
     names.pop(selection.metric, None)
     return [select(grid, name) for name in list(names)[:MOST_OTHERS]]
 

@@ -48,12 +48,11 @@ class ArmLinks:
     runs: list[RunLink]
 
 
-def arm_links(analysis: Analysis, facts: Facts, output: Path) -> list[ArmLinks]:
+def arm_links(analysis: Analysis, output: Path) -> list[ArmLinks]:
     """Collect the runs behind every arm, in the order of the ranking.
 
     Args:
         analysis: the findings.
-        facts: what runs said of themselves.
         output: folder of the report, from which links are relative.
     """
     places = decimals(analysis) + 1
@@ -68,14 +67,14 @@ def arm_links(analysis: Analysis, facts: Facts, output: Path) -> list[ArmLinks]:
             arm=arm,
             settings=settings[arm],
             differing=[b for b, v in settings[arm].items() if v != reference.get(b, v)],
-            runs=_run_links(analysis.grid, runs[arm], facts, output, places),
+            runs=_run_links(analysis.grid, runs[arm], output, places),
         )
         for k, arm in enumerate(map(str, analysis.ranking.index))
     ]
 
 
 def _run_links(
-    grid: GridResults, runs: list[dict], facts: Facts, output: Path, places: int
+    grid: GridResults, runs: list[dict], output: Path, places: int
 ) -> list[RunLink]:
     links = []
     for run in runs:
@@ -88,13 +87,19 @@ def _run_links(
                 detail=_detail(run),
                 value=fixed(float(run["value"]), places),
                 seconds=duration(float(run["seconds"])),
-                commit=facts.get(str(run["directory"]), RunFacts()).git_commit[:10],
+                commit=_short(str(run["commit"])),
                 folder=os.path.relpath(folder, output),
                 samples=(folder / "samples").is_dir(),
                 command=repeat_command(folder),
             )
         )
     return links
+
+
+def _short(commit: str) -> str:
+    """Ten digits of a commit; a plus where there were changes beyond it."""
+    digits, _, changes = commit.partition(" ")
+    return digits[:10] + ("+" if changes else "")
 
 
 def _detail(run: dict) -> str:
@@ -134,7 +139,7 @@ def environment(facts: Facts) -> dict[str, str]:
     """Machine, versions and commit; several values where runs differ."""
     seen: dict[str, dict[str, None]] = {}
     for run in facts.values():
-        said = {"commit": run.git_commit, "host": run.host, "device": run.device, **run.versions}
+        said = {"commit": run.commit, "host": run.host, "device": run.device, **run.versions}
         for name, value in said.items():
             if value:
                 seen.setdefault(name, {})[value] = None

@@ -37,11 +37,12 @@ COLUMNS = (
     "samples",
     "value",
     "time",
+    "commit",
     "run",
 )
 _CODED = ("metric", "weights", "sampler", "time_grid", "direction")
 _COUNTS = ("nfe", "block", "samples")
-_RUN_COLUMNS = ("grid", "arm", "identity", "run")
+_RUN_COLUMNS = ("grid", "arm", "identity", "commit", "run")
 
 
 def find_runs(directory: Path | str) -> list[Path]:
@@ -68,7 +69,7 @@ def load(
 
     Columns: grid, arm, seed, identity, step, kind ("scalar" or "evaluation"), metric (a scalar's
     tag), nfe, block, w, weights, sampler, time_grid, direction, samples, value, time (Unix
-    seconds), run (the folder), then every varied setting of these runs under its own name
+    seconds), commit (of the code), run (the folder), then every varied setting of these runs under its own name
     ("setting NAME" where that is taken). What a row does not have is missing (NaN or NA): a
     scalar has no nfe, a run of another grid lacks a setting. Texts are categories.
 
@@ -108,7 +109,7 @@ class _Collector:
 
     def add(self, run: Path, tables: Tables) -> None:
         """Takes in one run."""
-        self._runs.append({**tables.place._asdict(), "run": str(run)})
+        self._runs.append({**tables.place._asdict(), "commit": tables.commit, "run": str(run)})
         before = self._total
         if tables.scalars:
             self._add_scalars(tables.scalars)

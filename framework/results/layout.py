@@ -29,6 +29,7 @@ from framework.results.records import (
     RunPlace,
     SampleKey,
     Samples,
+    code_state,
 )
 
 SCHEMA_VERSION = 1
@@ -74,6 +75,12 @@ def read_config(file: h5py.File) -> RunConfig:
 def read_place(file: h5py.File) -> RunPlace:
     """Where the run stands in its grid: read_config without what is long to read."""
     return RunPlace(**_settings(file["config"].attrs, RunPlace._fields, "place_crc32"))
+
+
+def read_commit(file: h5py.File) -> str:
+    """The code that the run was made with, in words."""
+    attributes = file["config"].attrs
+    return code_state(*(str(attributes.get(name, "")) for name in ("git_commit", "git_diff")))
 
 
 def config_attributes(config: RunConfig) -> dict[str, str | int]:

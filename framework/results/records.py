@@ -59,9 +59,19 @@ class RunConfig:
     metric_nfe: int = 0
 
     @property
+    def commit(self) -> str:
+        """The code in words: the commit, and whether something was not committed."""
+        return code_state(self.git_commit, self.git_diff)
+
+    @property
     def place(self) -> RunPlace:
         """Where the run stands in its grid."""
         return RunPlace(self.identity, self.grid, self.arm, self.seed, self.varied)
+
+
+def code_state(commit: str, diff: str) -> str:
+    """The commit, with a word on changes beyond it."""
+    return commit + (" with uncommitted changes" if diff else "")
 
 
 class RunPlace(NamedTuple):

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..analysis import Analysis
-from .style import canvas, grid_lines, legend, pens
+from .style import canvas, draw_faint, grid_lines, legend, pens
 
 BINS = 80
 """Points along a training curve; the scalars between them are averaged."""
@@ -62,16 +62,18 @@ def _lines(axes: Axes, analysis: Analysis, rows: pd.DataFrame, markers: bool = T
     groups = dict(iter(spread.groupby("arm", sort=False)))
     arms = [arm for arm in analysis.ranking.index if arm in groups]
     styles = pens(arms, analysis.baseline)
-    for arm in arms:
+    faint = [groups[arm][["step", "mean"]].to_numpy(float) for arm in arms if not styles[arm].named]
+    draw_faint(axes, faint)
+    for arm in (arm for arm in arms if styles[arm].named):
         data, pen = groups[arm], styles[arm]
         x, mean = data["step"].to_numpy(float), data["mean"].to_numpy(float)
         sd = data["std"].to_numpy(float)
         axes.plot(
-            x, mean, color=pen.color, linestyle=pen.line, linewidth=pen.width, alpha=pen.alpha,
+            x, mean, color=pen.color, linestyle=pen.line, linewidth=pen.width,
             marker=pen.marker if markers and len(x) < 30 else "", markersize=4,
-            zorder=pen.zorder, label=arm if pen.named else None,
+            zorder=pen.zorder, label=arm,
         )  # fmt: skip
-        if pen.named and np.isfinite(sd).any():
+        if np.isfinite(sd).any():
             axes.fill_between(x, mean - sd, mean + sd, color=pen.color, alpha=0.13, linewidth=0)
     axes.set_xlabel("training step")
     grid_lines(axes)

@@ -7,7 +7,7 @@ from matplotlib.ticker import NullLocator
 from ..analysis import Analysis
 from ..metric_rows import metric_by_nfe
 from ..selection import Selection
-from .style import Pen, canvas, grid_lines, legend, pens
+from .style import Pen, canvas, draw_faint, grid_lines, legend, pens
 
 MOST = 3
 """Metrics drawn, the one ranked by first."""
@@ -35,11 +35,10 @@ def _panel(axes: Axes, analysis: Analysis, selection: Selection, styles: dict[st
     table = metric_by_nfe(analysis, selection)
     groups = dict(iter(table.groupby("arm", sort=False)))
     arms = [arm for arm in styles if arm in groups]
+    draw_faint(axes, (groups[a][["nfe", "mean"]].to_numpy(float) for a in arms if not styles[a].named))
     for k, arm in enumerate(arms):
         rows, pen = groups[arm], styles[arm]
         if not pen.named:
-            axes.plot(rows["nfe"], rows["mean"], color=pen.color, linewidth=pen.width,
-                      alpha=pen.alpha, zorder=pen.zorder)  # fmt: skip
             continue
         shift = 1 + 0.012 * (k - len(arms) / 2) if len(arms) < 9 else 1.0
         axes.errorbar(

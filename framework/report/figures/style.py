@@ -4,10 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from ..numbers import shorten
 
@@ -85,6 +88,14 @@ def canvas(width: float = 6.0, height: float = 3.8, columns: int = 1) -> tuple[F
         engine.set(wspace=0.06)
     axes = figure.subplots(1, columns, squeeze=False)[0]
     return figure, list(axes)
+
+
+def draw_faint(axes: Axes, lines: Iterable[NDArray[np.float64]]) -> None:
+    """Draw the arms without a colour of their own, points (n, 2) each, all in one go."""
+    axes.add_collection(
+        LineCollection(list(lines), colors=SOFT, linewidths=0.6, alpha=0.35, zorder=1.0)
+    )
+    axes.autoscale_view()
 
 
 def grid_lines(axes: Axes, axis: str = "y") -> None:
