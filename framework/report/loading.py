@@ -116,14 +116,15 @@ def _placed(frame: pd.DataFrame, folders: Mapping[str, str], runs: pd.DataFrame)
     if not known.all():
         frame = frame[known.to_numpy(bool)].copy()
     run = frame["run"].cat
+    codes = run.codes.to_numpy()
     of_run = cells.reindex([folders.get(name) for name in run.categories])
     for column in ("arm", "variant"):
-        frame[column] = pd.Categorical(of_run[column]).take(run.codes)
+        frame[column] = pd.Categorical(of_run[column]).take(codes)
     for column in CATEGORIES:
         frame[column] = frame[column].astype("category")
     for column in ("nfe", "block"):
         frame[column] = frame[column].astype(float)
-    frame["time"] -= frame.groupby(run.codes.to_numpy())["time"].transform("min")
+    frame["time"] -= frame.groupby(codes)["time"].transform("min")
     return frame
 
 

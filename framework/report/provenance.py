@@ -73,9 +73,7 @@ def arm_links(analysis: Analysis, output: Path) -> list[ArmLinks]:
     ]
 
 
-def _run_links(
-    grid: GridResults, runs: list[dict], output: Path, places: int
-) -> list[RunLink]:
+def _run_links(grid: GridResults, runs: list[dict], output: Path, places: int) -> list[RunLink]:
     links = []
     for run in runs:
         folder = grid.directory / str(run["directory"])

@@ -78,7 +78,8 @@ def select(grid: GridResults, metric: str | None = None, nfe: int | None = None)
     frame = _most_samples(frame, notes)
     chosen = _choose_nfe(frame, grid.metric_nfe if nfe is None else nfe, name, nfe, bool(metric))
     rows = frame[COLUMNS].astype({"arm": object, "variant": object}).reset_index(drop=True)
-    return Selection(plain_metric(name), full_names, chosen, _direction(frame, name, notes), rows, notes)
+    direction = _direction(frame, name, notes)
+    return Selection(plain_metric(name), full_names, chosen, direction, rows, notes)
 
 
 def _choose_metric(grid: GridResults, metric: str | None) -> tuple[str, str]:
@@ -179,5 +180,6 @@ def _direction(frame: pd.DataFrame, metric: str, notes: list[str]) -> Direction:
     said = {str(d) for d in frame["direction"].dropna().unique()} - {""}
     if said <= {"lower", "higher"} and len(said) == 1:
         return cast("Direction", said.pop())
-    notes.append(f"{plain_metric(metric)} does not say which way it improves: lower is taken as better.")
+    name = plain_metric(metric)
+    notes.append(f"{name} does not say which way it improves: lower is taken as better.")
     return "lower"

@@ -69,9 +69,10 @@ def load(
 
     Columns: grid, arm, seed, identity, step, kind ("scalar" or "evaluation"), metric (a scalar's
     tag), nfe, block, w, weights, sampler, time_grid, direction, samples, value, time (Unix
-    seconds), commit (of the code), run (the folder), then every varied setting of these runs under its own name
-    ("setting NAME" where that is taken). What a row does not have is missing (NaN or NA): a
-    scalar has no nfe, a run of another grid lacks a setting. Texts are categories.
+    seconds), commit (of the code), run (the folder), then every varied setting of these runs under
+    its own name ("setting NAME" where that is taken), as numbers where all are. What a row does
+    not have is missing (NaN or NA): a scalar has no nfe, a run of another grid lacks a setting.
+    Texts are categories.
 
     A run that cannot be read is named in a DamagedRunWarning and left out.
 

@@ -80,7 +80,8 @@ class GridMetric:
             return None
         if self._nfe and row.nfe != self._nfe:
             return None
-        way = (row.metric, row.nfe, str(row.w), row.weights, row.sampler, row.time_grid, row.samples)
+        how = (str(row.w), row.weights, row.sampler, row.time_grid)
+        way = (row.metric, row.nfe, row.samples, *how)
         self._way = self._way or way
         if way != self._way:
             return None

@@ -106,7 +106,8 @@ class TensorBoardWriter:
     def _evaluation(self, row: Evaluation) -> None:
         """Writes a measured value under a tag that says what was measured."""
         how = f"nfe={row.nfe} w={row.w:g} {row.weights} {row.sampler} {row.time_grid}"
-        values = {f"evaluation/{row.metric}/{how} {row.samples} samples block {row.block}": row.value}
+        tag = f"evaluation/{row.metric}/{how} {row.samples} samples block {row.block}"
+        values = {tag: row.value}
         title = f"{row.metric} ({row.direction} is better)"
         self._chart("evaluations", title, f"evaluation/{row.metric}/")
         mean = self._ranked_by.add(row)

@@ -9,7 +9,6 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from results_support import evaluate, make_config, record_step, value_at, write_run
 
 from framework.results import (
     DamagedRunError,
@@ -20,6 +19,7 @@ from framework.results import (
     load,
     read_run,
 )
+from tests.results.results_support import evaluate, make_config, record_step, value_at, write_run
 
 
 @pytest.fixture(scope="module")

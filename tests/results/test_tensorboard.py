@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from results_support import evaluate, make_config, record_step, value_at
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c as reference
 from tensorboard.plugins.custom_scalar import layout_pb2
@@ -18,6 +17,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from framework.results import RunWriter
 from framework.results.event_file import masked_crc32c
 from framework.results.tensorboard import image_grid
+from tests.results.results_support import evaluate, make_config, record_step, value_at
 from tests.tensorboard_server import ask, serve
 
 

@@ -12,6 +12,10 @@ BINS = 80
 """Points along a training curve; the scalars between them are averaged."""
 
 
+MOST_BANDS = 4
+"""Bands that can be told apart; with more arms only the best and the baseline have one."""
+
+
 def draw_curves(analysis: Analysis) -> Figure | None:
     """Draw the metric against training steps; None when it was evaluated once."""
     curves = analysis.scores.curves
@@ -64,7 +68,9 @@ def _lines(axes: Axes, analysis: Analysis, rows: pd.DataFrame, markers: bool = T
     styles = pens(arms, analysis.baseline)
     faint = [groups[arm][["step", "mean"]].to_numpy(float) for arm in arms if not styles[arm].named]
     draw_faint(axes, faint)
-    for arm in (arm for arm in arms if styles[arm].named):
+    named = [arm for arm in arms if styles[arm].named]
+    banded = named if len(named) <= MOST_BANDS else [named[0], analysis.baseline]
+    for arm in named:
         data, pen = groups[arm], styles[arm]
         x, mean = data["step"].to_numpy(float), data["mean"].to_numpy(float)
         sd = data["std"].to_numpy(float)
@@ -73,8 +79,8 @@ def _lines(axes: Axes, analysis: Analysis, rows: pd.DataFrame, markers: bool = T
             marker=pen.marker if markers and len(x) < 30 else "", markersize=4,
             zorder=pen.zorder, label=arm,
         )  # fmt: skip
-        if np.isfinite(sd).any():
+        if np.isfinite(sd).any() and arm in banded:
             axes.fill_between(x, mean - sd, mean + sd, color=pen.color, alpha=0.13, linewidth=0)
     axes.set_xlabel("training step")
     grid_lines(axes)
-    legend(axes, sum(not pen.named for pen in styles.values()), analysis.baseline)
+    legend(axes, analysis, styles)

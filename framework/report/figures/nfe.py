@@ -26,7 +26,7 @@ def draw_nfe(analysis: Analysis) -> Figure | None:
     styles = pens(map(str, analysis.ranking.index), analysis.baseline)
     for axes, selection in zip(panels, several, strict=True):
         _panel(axes, analysis, selection, styles)
-    legend(panels[0], sum(not pen.named for pen in styles.values()), analysis.baseline)
+    legend(panels[0], analysis, styles)
     return figure
 
 
@@ -35,12 +35,12 @@ def _panel(axes: Axes, analysis: Analysis, selection: Selection, styles: dict[st
     table = metric_by_nfe(analysis, selection)
     groups = dict(iter(table.groupby("arm", sort=False)))
     arms = [arm for arm in styles if arm in groups]
-    draw_faint(axes, (groups[a][["nfe", "mean"]].to_numpy(float) for a in arms if not styles[a].named))
-    for k, arm in enumerate(arms):
+    others = [groups[arm] for arm in arms if not styles[arm].named]
+    draw_faint(axes, (rows[["nfe", "mean"]].to_numpy(float) for rows in others))
+    named = [arm for arm in arms if styles[arm].named]
+    for k, arm in enumerate(named):
         rows, pen = groups[arm], styles[arm]
-        if not pen.named:
-            continue
-        shift = 1 + 0.012 * (k - len(arms) / 2) if len(arms) < 9 else 1.0
+        shift = 1 + 0.02 * (k - (len(named) - 1) / 2)  # or the bars would hide each other
         axes.errorbar(
             rows["nfe"] * shift, rows["mean"], rows["sd"],
             color=pen.color, linestyle=pen.line, marker=pen.marker, linewidth=pen.width,
