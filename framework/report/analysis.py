@@ -125,7 +125,7 @@ def analyse(
     ranking = _agreement(grid, baseline, _ranking(selection, scores, chosen, baseline))
     compared = None
     if against is not None:
-        table = _against(against, selection, scores)
+        table = _against(against, grid, selection, scores)
         order = [arm for arm in ranking.index if arm in table.index]
         compared = table.loc[[*order, *table.index.drop(order)]]
     return Analysis(
@@ -238,11 +238,19 @@ def _factorial(grid: GridResults, final: pd.DataFrame) -> Factorial | None:
     return effects if effects.cells > len(axes) else None
 
 
-def _against(other: GridResults, selection: Selection, scores: Scores) -> pd.DataFrame:
-    """Compare with another grid on the same metric, arm by arm."""
+def _against(
+    other: GridResults, grid: GridResults, selection: Selection, scores: Scores
+) -> pd.DataFrame:
+    """Compare with another grid on the same metric, arm by arm, with what diverged in either."""
     theirs = select(other, selection.metric, selection.nfe)
     before = score_runs(other, theirs).final
     runs = other.runs.merge(before, on=["arm", "variant", "seed"], how="left", suffixes=("", "_"))
     best = best_variants(runs, selection.direction)["variant"]
     before = before[before["arm"].map(best) == before["variant"]]
-    return compare_grids(before, scores.final, selection.direction)
+    table = compare_grids(before, scores.final, selection.direction)
+    table = table.reindex(dict.fromkeys([*table.index, *grid.arm_names, *other.arm_names]))
+    words = table["verdict"].fillna("no score in either")
+    for runs, when in ((other.runs, "before"), (grid.runs, "after")):
+        lost = runs.loc[runs["state"] == "diverged", "arm"].astype(str).value_counts()
+        words = words + [f"; {lost[a]} diverged {when}" if a in lost else "" for a in table.index]
+    return table.assign(verdict=words)
