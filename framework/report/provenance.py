@@ -23,7 +23,10 @@ Facts = Mapping[str, RunFacts]
 
 @dataclass(frozen=True)
 class RunLink:
-    """One run, as a report points to it."""
+    """One run, as a report points to it.
+
+    `command` trains it again; `explain` tells why it ended early, "" where it did not.
+    """
 
     seed: int
     variant: str
@@ -35,6 +38,7 @@ class RunLink:
     folder: str
     samples: bool
     command: str
+    explain: str
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ def _run_links(grid: GridResults, runs: list[dict], output: Path, places: int) -
     links = []
     for run in runs:
         folder = grid.directory / str(run["directory"])
+        ended_early = run["state"] in ("diverged", "failed", "stopped")
         links.append(
             RunLink(
                 seed=int(run["seed"]),
@@ -88,7 +93,8 @@ def _run_links(grid: GridResults, runs: list[dict], output: Path, places: int) -
                 commit=_short(str(run["commit"])),
                 folder=os.path.relpath(folder, output),
                 samples=(folder / "samples").is_dir(),
-                command=repeat_command(folder),
+                command=f"python launch/train.py --gin {_shown(folder / 'config.gin')}",
+                explain=f"python launch/explain.py {_shown(folder)}" if ended_early else "",
             )
         )
     return links
@@ -110,12 +116,10 @@ def _detail(run: dict) -> str:
     return ": ".join(part for part in (where, cause) if part)
 
 
-def repeat_command(folder: Path) -> str:
-    """Return the command that trains a run again from its own configuration."""
-    here = Path.cwd()
-    path = folder.absolute()
-    shown = path.relative_to(here) if path.is_relative_to(here) else path
-    return f"python launch/train.py --gin {shlex.quote(str(shown / 'config.gin'))}"
+def _shown(path: Path) -> str:
+    """A path as a command takes it, relative where it lies below the working directory."""
+    here, path = Path.cwd(), path.absolute()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def varied_bindings(grid: GridResults) -> list[str]:

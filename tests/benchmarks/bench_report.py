@@ -13,6 +13,8 @@ import pytest
 from tests.benchmarks.measured import ROOT, run
 from tests.benchmarks.stored_runs import ROWS, write_grid
 
+pytestmark = pytest.mark.timeout(3600)  # writing waits for the disk 20,000 times
+
 LOADING = """
 import sys
 from framework.results import load

@@ -82,6 +82,8 @@ def test_each_number_leads_to_its_runs(tmp_path):
         assert any(link.endswith(f"{directory}/log.txt") for link in page.links)
     commands = re.findall(r"python launch/train\.py --gin [^<]+", paths.html.read_text())
     assert len(commands) >= 20
+    (explained,) = re.findall(r"python launch/explain\.py ([^<]+)", paths.html.read_text())
+    assert explained.startswith("runs/synthetic/decay=0/seed=1-")
     assert "commit" in "".join(page.text) and "0123456789" in "".join(page.text)
 
 
