@@ -82,7 +82,7 @@ def gather(analysis: Analysis, pictures: list[Picture], output: Path) -> Content
         budgets=budget_table(analysis),
         metrics=metric_table(analysis),
         pictures=pictures,
-        arms=arm_links(analysis, output),
+        arms=arm_links(analysis, facts, output),
         bindings=varied_bindings(analysis.grid),
         environment=environment(facts),
         interactions=_interactions(analysis),

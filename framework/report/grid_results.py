@@ -36,13 +36,17 @@ class Arm:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What one run says about where it came from; empty where it did not say."""
+    """What one run says about where it came from; empty where it did not say.
+
+    `settings` are all of its configuration: binding -> JSON value.
+    """
 
     commit: str = ""
     host: str = ""
     device: str = ""
     command: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 class RunReader(Protocol):

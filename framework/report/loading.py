@@ -44,6 +44,7 @@ class StoredRuns:
             config.device,
             config.command,
             dict(config.versions),
+            dict(config.resolved),
         )
 
     def file(self, directory: Path) -> Path | None:

@@ -1,5 +1,6 @@
 """Where every number comes from: runs, settings, commands, environment."""
 
+import json
 import os
 import shlex
 from collections.abc import Mapping
@@ -52,15 +53,16 @@ class ArmLinks:
     runs: list[RunLink]
 
 
-def arm_links(analysis: Analysis, output: Path) -> list[ArmLinks]:
+def arm_links(analysis: Analysis, facts: Facts, output: Path) -> list[ArmLinks]:
     """Collect the runs behind every arm, in the order of the ranking.
 
     Args:
         analysis: the findings.
+        facts: what runs say of themselves.
         output: folder of the report, from which links are relative.
     """
     places = decimals(analysis) + 1
-    settings = {arm.name: dict(arm.settings) for arm in analysis.grid.arms}
+    settings = _settings(analysis, facts)
     reference = settings.get(analysis.baseline or "", {})
     runs: dict[str, list[dict]] = {}
     for run in analysis.runs.to_dict("records"):
@@ -70,11 +72,37 @@ def arm_links(analysis: Analysis, output: Path) -> list[ArmLinks]:
             anchor=f"arm-{k + 1}",
             arm=arm,
             settings=settings[arm],
-            differing=[b for b, v in settings[arm].items() if v != reference.get(b, v)],
+            differing=[b for b, v in settings[arm].items() if reference and v != reference.get(b)],
             runs=_run_links(analysis.grid, runs[arm], output, places),
         )
         for k, arm in enumerate(map(str, analysis.ranking.index))
     ]
+
+
+def _settings(analysis: Analysis, facts: Facts) -> dict[str, dict[str, str]]:
+    """Settings of every arm; those it shares with the base configuration as its run has them."""
+    bindings = varied_bindings(analysis.grid)
+    known = {str(arm): facts[str(run)].settings for arm, run in _first_runs(analysis).items()
+             if run in facts}  # fmt: skip
+    return {
+        arm.name: {
+            **{b: _text(known[arm.name][b]) for b in bindings if b in known.get(arm.name, {})},
+            **arm.settings,
+        }
+        for arm in analysis.grid.arms
+    }
+
+
+def _first_runs(analysis: Analysis) -> dict[str, str]:
+    """The first run of every arm that leaves some of the varied settings to the base."""
+    bindings = set(varied_bindings(analysis.grid))
+    partial = {arm.name for arm in analysis.grid.arms if not bindings <= arm.settings.keys()}
+    runs = analysis.runs[analysis.runs["arm"].isin(partial)].drop_duplicates("arm")
+    return dict(zip(runs["arm"].astype(str), runs["directory"].astype(str), strict=True))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _run_links(grid: GridResults, runs: list[dict], output: Path, places: int) -> list[RunLink]:
@@ -129,10 +157,14 @@ def varied_bindings(grid: GridResults) -> list[str]:
 
 
 def read_facts(analysis: Analysis) -> Facts:
-    """Read what runs say of themselves; of a large grid a part, spread over it."""
+    """Read what runs say of themselves; of a large grid a part, spread over it.
+
+    Among them are runs of arms that leave settings to the base configuration.
+    """
     runs = analysis.runs[analysis.runs["state"].isin(["done", "running", "diverged"])]
     stride = max(1, -(-len(runs) // SAMPLED_RUNS))
-    chosen = [str(directory) for directory in runs["directory"].iloc[::stride]]
+    spread = runs["directory"].iloc[::stride].astype(str)
+    chosen = dict.fromkeys([*spread, *list(_first_runs(analysis).values())[:SAMPLED_RUNS]])
     reader = analysis.grid.reader
     return {directory: reader.facts(analysis.grid.directory / directory) for directory in chosen}
 
