@@ -1,5 +1,6 @@
 """Everything a report states, worked out once and then written in several forms."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import pandas as pd
@@ -248,9 +249,9 @@ def _against(
     best = best_variants(runs, selection.direction)["variant"]
     before = before[before["arm"].map(best) == before["variant"]]
     table = compare_grids(before, scores.final, selection.direction)
-    table = table.reindex(dict.fromkeys([*table.index, *grid.arm_names, *other.arm_names]))
+    table = table.reindex(pd.unique(pd.Series([*table.index, *grid.arm_names, *other.arm_names])))
     words = table["verdict"].fillna("no score in either")
     for runs, when in ((other.runs, "before"), (grid.runs, "after")):
-        lost = runs.loc[runs["state"] == "diverged", "arm"].astype(str).value_counts()
-        words = words + [f"; {lost[a]} diverged {when}" if a in lost else "" for a in table.index]
+        lost = Counter(map(str, runs[runs["state"] == "diverged"]["arm"]))
+        words += [f"; {lost[arm]} diverged {when}" if arm in lost else "" for arm in table.index]
     return table.assign(verdict=words)
