@@ -9,7 +9,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
 
 from framework.results.names import plain_metric, plain_setting
-from framework.results.records import Evaluation, RunConfig
+from framework.results.records import CHOSEN, Evaluation, RunConfig
 
 METRIC_TAG = "ranked by/"
 
@@ -64,7 +64,7 @@ class GridMetric:
     """The grid's metric as one scalar: the mean over the blocks of an evaluation.
 
     Where a run evaluates it in several ways (guidance weights, averages, samplers, sizes; NFEs
-    where the grid names none), the first one counts.
+    where the grid names none or the sampler chooses), the first one counts.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -78,7 +78,7 @@ class GridMetric:
         """The mean over the blocks so far, or None where the row is not of the grid's metric."""
         if not self._metric or self._metric not in (row.metric, plain_metric(row.metric)):
             return None
-        if self._nfe and row.nfe != self._nfe:
+        if self._nfe and row.nfe not in (self._nfe, CHOSEN):
             return None
         how = (str(row.w), row.weights, row.sampler, row.time_grid)
         way = (row.metric, row.nfe, row.samples, *how)

@@ -26,7 +26,7 @@ from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
 from framework.results import hparams
 from framework.results.event_file import frame
 from framework.results.hparams import GridMetric
-from framework.results.records import Changes, Evaluation, RunConfig, SampleKey
+from framework.results.records import CHOSEN, Changes, Evaluation, RunConfig, SampleKey
 from framework.results.storage import explained
 
 _STAMP = re.compile(r"events\.out\.tfevents\.(\d+)\.")
@@ -105,7 +105,8 @@ class TensorBoardWriter:
 
     def _evaluation(self, row: Evaluation) -> None:
         """Writes a measured value under a tag that says what was measured."""
-        how = f"nfe={row.nfe} w={row.w:g} {row.weights} {row.sampler} {row.time_grid}"
+        nfe = "chosen" if row.nfe == CHOSEN else row.nfe
+        how = f"nfe={nfe} w={row.w:g} {row.weights} {row.sampler} {row.time_grid}"
         tag = f"evaluation/{row.metric}/{how} {row.samples} samples block {row.block}"
         values = {tag: row.value}
         title = f"{row.metric} ({row.direction} is better)"
