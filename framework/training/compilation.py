@@ -37,7 +37,8 @@ def compiled_passes(
 ) -> Passes:
     """Return passes whose functions are compiled as whole graphs at their first call.
 
-    `torch.func.jvp` stays inside the compiled function: around a compiled module it is refused.
+    What earlier passes compiled is forgotten: PyTorch counts graphs by function, and after a few
+    networks in one process would compile no more. `torch.func.jvp` stays inside the compiled function: around a compiled module it is refused.
 
     Args:
         backend: compiles the graphs.
@@ -46,6 +47,7 @@ def compiled_passes(
         ends: compile embedding and head too: of a step's kernels 790 become some 60, in up to six
             more graphs.
     """
+    torch.compiler.reset()
     whole = partial(torch.compile, fullgraph=True, dynamic=False, backend=backend)
     passes = Passes(
         block_forward=whole(block_forward),

@@ -164,6 +164,12 @@ def test_all_blocks_share_one_compilation_of_each_kind(options, count):
     assert len(graphs) == count
 
 
+def test_many_networks_are_compiled_in_one_process():
+    for size in range(2, 12):  # PyTorch stops at eight graphs of a function
+        passes = compiled_passes("eager")
+        passes.block_forward(nn.Bilinear(size, size, size), *torch.ones(2, 3, size))
+
+
 def test_a_model_without_blocks_runs_as_it_is_with_a_warning(caplog):
     whole = trainer()
     del whole.model.blocks
