@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from framework.distribution.placement import Placement
 from framework.protocols import WeightAverage
 
 
 class Averages:
-    """Named averages that start as copies of the network and follow it at every update."""
+    """Named averages that start as copies of the network and follow it at every update.
 
-    def __init__(self, model: nn.Module, kinds: Mapping[str, WeightAverage]) -> None:
+    Each is placed on the run's processes as it is made; the network itself may be placed after.
+    """
+
+    def __init__(
+        self, model: nn.Module, kinds: Mapping[str, WeightAverage], placement: Placement
+    ) -> None:
         self._model = model
         self._kinds = dict(kinds)
-        self.networks = {name: _frozen_copy(model) for name in kinds}
+        self._local: Callable[[nn.Module], list[Tensor]] = placement.local
+        self.networks: dict[str, nn.Module] = {}
+        for name in kinds:
+            self.networks[name] = _frozen_copy(model)
+            placement.place(self.networks[name])
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Move each average towards the weights after update number `step` (from 1)."""
-        weights: list[Tensor] = list(self._model.parameters())
+        weights = self._local(self._model)
         for name, kind in self._kinds.items():
-            averaged: list[Tensor] = list(self.networks[name].parameters())
+            averaged = self._local(self.networks[name])
             torch._foreach_lerp_(averaged, weights, 1.0 - kind.decay(step))
 
     def state_dict(self) -> dict[str, dict]:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from framework.distribution import ALONE, World
+from framework.distribution.placing import micro_batches, placement_of
 from framework.errors import UserError
 from framework.evaluator import TRAINED, Evaluator
 from framework.passes import Passes
@@ -27,38 +29,50 @@ EVALUATION = "evaluation"
 
 
 class Trainer:
-    """A network in training: weights, averages, optimizer and the step they have reached."""
+    """A network in training: weights, averages, optimizer and the step they have reached.
 
-    def __init__(self, settings: Train, device: torch.device) -> None:
+    Each of several processes has one, sees its part of every batch, and does the same.
+    """
+
+    def __init__(self, settings: Train, device: torch.device, world: World = ALONE) -> None:
         self.settings = settings
         self.device = device
+        self.world = world
         self.step = 0
+        self._pieces = micro_batches(settings.batch_size, settings.accumulation, world.size)
+        self.placement = placement_of(settings.distribution, world, device)
         self.model = build_model(settings, device)
-        self.averages = Averages(
-            self.model,
-            {**settings.loss.averages(), EVALUATION: settings.evaluation_average},
-        )
+        world.alike([p.detach() for p in self.model.parameters()])
+        self.placement.check(settings.optimizer, self.model)
+        averages = {**settings.loss.averages(), EVALUATION: settings.evaluation_average}
+        self.averages = Averages(self.model, averages, self.placement)
+        self.placement.place(self.model)
         self.optimizer = settings.optimizer(list(self.model.named_parameters()))
         self.recorder = Recorder(device)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._scaler = scaler(settings.precision, device)
-        if settings.batch_size % settings.accumulation:
-            raise UserError(
-                f"train.accumulation = {settings.accumulation} does not divide train.batch_size = "
-                f"{settings.batch_size}: micro-batches are of one size"
-            )
         self.use(Passes())
 
     def use(self, passes: Passes) -> None:
         """Run the network with these passes from now on, checkpointed as the settings say."""
         settings = self.settings
-        passes = replace(passes, checkpoint_every=settings.checkpointing)
+        passes = self.placement.passes(replace(passes, checkpoint_every=settings.checkpointing))
         autocasting = partial(autocast, settings.precision, self.device)
         self._evaluate = Evaluator(self.model, self.averages.networks, passes, autocasting)
         gradients = Gradients(
-            settings.loss, self._evaluate, self._scaler.scale, settings.accumulation
+            settings.loss,
+            self._evaluate,
+            self._scaler.scale,
+            self.placement,
+            self.world,
+            self._pieces,
         )
         graphed = settings.cuda_graphs and self.device.type == "cuda"
+        if graphed and self.world.size > 1:
+            raise UserError(
+                "train.cuda_graphs replays what one process does on its own: set it to False for "
+                f"{self.world.size} processes"
+            )
         self._gradients = GraphedGradients(gradients, self.model) if graphed else gradients
 
     def try_step(self, batch: Batch) -> None:
@@ -101,7 +115,7 @@ class Trainer:
         """Return the norm of the whole gradient, bounding it if asked to."""
         limit = self.settings.clip_norm
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = self.placement.norm(gradients)
         if limit is not None:
             torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), limit, norm)
         return norm
