@@ -15,7 +15,7 @@ from framework.errors import UserError
 
 _LARGEST = 5  # of a dimension: does not divide evenly, and takes no time
 _UPDATES = 3
-_TOLERANCE = 1e-5
+_TOLERANCE = 1e-3  # of an update: what is more than rounding in float32
 
 
 def check_sharded(build: BuildOptimizer, model: nn.Module, mesh: DeviceMesh) -> None:
@@ -26,10 +26,8 @@ def check_sharded(build: BuildOptimizer, model: nn.Module, mesh: DeviceMesh) -> 
     """
     shapes = _small_shapes(model)
     device = torch.device(mesh.device_type)
-    whole = {
-        name: nn.Parameter(_drawn(shape, k).to(device))
-        for k, (name, shape) in enumerate(shapes.items())
-    }
+    start = {name: _drawn(shape, k).to(device) for k, (name, shape) in enumerate(shapes.items())}
+    whole = {name: nn.Parameter(x.clone()) for name, x in start.items()}
     parts = {name: nn.Parameter(_sharded(p.detach(), mesh)) for name, p in whole.items()}
     _update(build, whole, lambda gradient: gradient.to(device))
     try:
@@ -37,11 +35,13 @@ def check_sharded(build: BuildOptimizer, model: nn.Module, mesh: DeviceMesh) -> 
     except (RuntimeError, ValueError, TypeError, AttributeError, AssertionError) as error:
         why = str(error).strip().partition("\n")[0] or type(error).__name__
         raise _refusal(f"it fails on them ({why})") from error
-    for name, expected in whole.items():
+    for name, before in start.items():
         part = parts[name].detach()
         found = part.full_tensor() if isinstance(part, DTensor) else part
-        if not torch.allclose(found, expected, rtol=_TOLERANCE, atol=_TOLERANCE):
-            raise _refusal(f"{name} becomes something else than as a whole")
+        expected = whole[name].detach() - before
+        apart = float((found - before - expected).norm() / expected.norm())
+        if not apart <= _TOLERANCE:
+            raise _refusal(f"its updates of {name} differ by {apart:.1%} from those of the whole")
 
 
 def _refusal(why: str) -> UserError:
@@ -58,7 +58,9 @@ def _small_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def _update(
-    build: BuildOptimizer, parameters: Mapping[str, nn.Parameter], placed: Callable[[Tensor], Tensor]
+    build: BuildOptimizer,
+    parameters: Mapping[str, nn.Parameter],
+    placed: Callable[[Tensor], Tensor],
 ) -> None:
     optimizer = build(list(parameters.items()))
     for update in range(_UPDATES):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from framework.passes import Passes
-
 
 BuildOptimizer = Callable[..., torch.optim.Optimizer]
 
@@ -29,6 +28,15 @@ class Placement(Protocol):
 
     def place(self, network: nn.Module) -> None:
         """Put a network, which all processes hold alike, where it stays."""
+
+    def load(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        """Overwrite a network's weights, with whole ones or with what `empty` made."""
+
+    def load_optimizer(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        """Overwrite an optimizer's state, with a whole one or with what `empty` made."""
+
+    def empty(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        """Return room for this process's part of a tensor that several hold in parts."""
 
     def passes(self, passes: Passes) -> Passes:
         """Return passes that do the same with networks in their places."""
@@ -71,6 +79,18 @@ class Replicated:
         """Remember whose gradients to sum: all processes hold the network already."""
         self._trained += [p for p in network.parameters() if p.requires_grad]
 
+    def load(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        """Overwrite a network's weights."""
+        network.load_state_dict(weights)
+
+    def load_optimizer(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        """Overwrite an optimizer's state."""
+        optimizer.load_state_dict(state)
+
+    def empty(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        """Return room for the whole tensor, on the CPU."""
+        return torch.empty(shape, dtype=dtype)
+
     def passes(self, passes: Passes) -> Passes:
         """Return the passes themselves."""
         return passes
@@ -106,6 +126,12 @@ class Replicated:
     def whole(self, *networks: nn.Module) -> AbstractContextManager[None]:
         """Do nothing: every network is whole."""
         return nullcontext()
+
+
+def local_part(x: Tensor) -> Tensor:
+    """Return what this process holds of a tensor that may lie in shards."""
+    part: Tensor = x.to_local() if hasattr(x, "to_local") else x
+    return part
 
 
 def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor, empty
 
 from framework.distribution.optimizers import check_sharded
-from framework.distribution.placement import BuildOptimizer
+from framework.distribution.placement import BuildOptimizer, local_part
+from framework.distribution.trees import mapped
 from framework.passes import Inputs, Pair, Passes
 from framework.protocols import Tangent, has_blocks
 
@@ -40,9 +41,13 @@ class _Unit(nn.Module):
 class _Network(_Unit):
     """A network as the outermost unit: it holds embedding and head itself, and a unit a block."""
 
-    def __init__(self, network: nn.Module, blocks: Sequence[nn.Module]) -> None:
+    def __init__(self, network: nn.Module, blocks: Sequence[_Unit]) -> None:
         super().__init__(network)
         self.units = nn.ModuleList(blocks)
+
+    def blocks(self) -> list[_Unit]:
+        """Return the units of the blocks."""
+        return [unit for unit in self.units if isinstance(unit, _Unit)]
 
     def all_units(self) -> list[FSDPModule]:
         """Return this unit and those of the blocks."""
@@ -86,19 +91,42 @@ class Sharded:
             each.set_force_sum_reduction_for_comms(True)
         self._networks[network] = whole
 
+    def load(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        """Overwrite a network's weights; whole ones are cut to this process's shards."""
+        target = network.state_dict()
+        network.load_state_dict(
+            {
+                name: self._shard(weight) if isinstance(target.get(name), DTensor) else weight
+                for name, weight in weights.items()
+            }
+        )
+
+    def load_optimizer(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        """Overwrite an optimizer's state, whose tensors are shaped like the parameters, or 0-d."""
+        optimizer.load_state_dict(mapped(state, lambda _, value: self._shard(value)))
+
+    def empty(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        """Return room for this process's shard."""
+        return empty(*shape, dtype=dtype, device_mesh=self.mesh, placements=[Shard(0)])
+
+    def _shard(self, value: Any) -> Any:
+        """Return this process's part of a whole tensor; anything else as it is."""
+        if not isinstance(value, Tensor) or isinstance(value, DTensor) or not value.ndim:
+            return value
+        here = value.to(self.mesh.device_type)
+        return distribute_tensor(here, self.mesh, [Shard(0)], src_data_rank=None)
+
     def passes(self, passes: Passes) -> Passes:
         """Return passes whose blocks are gathered when their turn comes."""
         own = {f.name: getattr(passes, f.name) for f in fields(passes)}
-        units = {
-            unit.module: unit for network in self._networks.values() for unit in network.units
-        }
+        units = {u.module: u for network in self._networks.values() for u in network.blocks()}
         own["block_forward"] = partial(_through, units, passes.block_forward)
         own["block_jvp"] = partial(_through, units, passes.block_jvp)
         return _ShardedPasses(**own, networks=self._networks)
 
     def local(self, network: nn.Module) -> list[Tensor]:
         """Return this process's shards of a network's parameters."""
-        return [p.to_local() if isinstance(p, DTensor) else p for p in network.parameters()]
+        return [local_part(parameter) for parameter in network.parameters()]
 
     def before_backward(self, last: bool) -> None:
         """Reduce gradients in this backward pass if it is the last one of a step."""

@@ -19,6 +19,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from framework.errors import UserError
 
@@ -111,6 +112,11 @@ class World:
         """Return whether it is so for any process."""
         return any(self.everyones(flag))
 
+    def ask(self, number: int) -> Answer:
+        """Send every process's number to all others; return at once."""
+        value = torch.tensor([number])
+        return Answer(value, dist.all_reduce(value, dist.ReduceOp.MAX, async_op=True))
+
     def wait(self) -> None:
         """Wait until all processes have come here."""
         self.everyones(True)
@@ -120,6 +126,20 @@ class World:
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, src=0)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is on its way."""
+
+    _value: Tensor
+    _work: dist.Work | None
+
+    def largest(self) -> int:
+        """Wait for the numbers of all processes and return the largest."""
+        if self._work is not None:
+            self._work.wait()
+        return int(self._value)
 
 
 ALONE = World()
@@ -150,7 +170,7 @@ def joined() -> Iterator[World]:
 def _connect(world: World) -> None:
     where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     try:
-        meeting = dist.rendezvous("env://", timeout=timedelta(seconds=JOIN_SECONDS))
+        meeting = rendezvous("env://", timeout=timedelta(seconds=JOIN_SECONDS))
         store, rank, size = next(meeting)
         dist.init_process_group(
             store=store, rank=rank, world_size=size, timeout=timedelta(seconds=SILENCE_SECONDS)

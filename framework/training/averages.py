@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from framework.distribution.placement import Placement
 from framework.protocols import WeightAverage
@@ -23,7 +23,7 @@ class Averages:
     ) -> None:
         self._model = model
         self._kinds = dict(kinds)
-        self._local: Callable[[nn.Module], list[Tensor]] = placement.local
+        self._placement = placement
         self.networks: dict[str, nn.Module] = {}
         for name in kinds:
             self.networks[name] = _frozen_copy(model)
@@ -32,9 +32,9 @@ class Averages:
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Move each average towards the weights after update number `step` (from 1)."""
-        weights = self._local(self._model)
+        weights = self._placement.local(self._model)
         for name, kind in self._kinds.items():
-            averaged = self._local(self.networks[name])
+            averaged = self._placement.local(self.networks[name])
             torch._foreach_lerp_(averaged, weights, 1.0 - kind.decay(step))
 
     def state_dict(self) -> dict[str, dict]:
@@ -44,7 +44,7 @@ class Averages:
     def load_state_dict(self, state: Mapping[str, dict]) -> None:
         """Restore what `state_dict` returned."""
         for name, network in self.networks.items():
-            network.load_state_dict(state[name])
+            self._placement.load(network, state[name])
 
 
 def _frozen_copy(model: nn.Module) -> nn.Module:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from framework.configuration.building import refusals
+from framework.distribution import World
 from framework.errors import UserError
-from framework.protocols import FieldMetric, Metric, Score
-from framework.results import RunWriter
+from framework.protocols import FieldMetric, Metric, Score, SharedMetric
 from framework.streams import Streams
+from framework.training.following import Writer
 from framework.training.pictures import save_sheet
 from framework.training.sampling import Draws, NetworkField, draw, field_of
 from framework.training.settings import Evaluation
@@ -30,10 +31,21 @@ class Measured(NamedTuple):
 
 
 class Scorer:
-    """Judges a trainer's weights as `evaluation.*` says: an average of them, unless told which."""
+    """Judges a trainer's weights as `evaluation.*` says: an average of them, unless told which.
 
-    def __init__(self, settings: Evaluation, trainer: Trainer, weights: str = EVALUATION) -> None:
+    Processes share the drawing of samples and the features of a `SharedMetric`; all else is
+    measured by the first one, which has all samples, and only there scores come out.
+    """
+
+    def __init__(
+        self,
+        settings: Evaluation,
+        trainer: Trainer,
+        weights: str = EVALUATION,
+        world: World | None = None,
+    ) -> None:
         train = trainer.settings
+        self._world = trainer.world if world is None else world
         self._settings = settings
         self._trainer = trainer
         self._weights = weights
@@ -51,11 +63,12 @@ class Scorer:
                 samples = self._sample(latents, classes, nfe)
                 for score in self._scores(samples, classes):
                     yield Measured(score, nfe, block)
-        for block in range(self._settings.blocks):
-            for score in self._field_scores(*self._draws.block(block, self._settings.samples)):
-                yield Measured(score, 1, block)
+        with self._trainer.placement.whole(self._network):
+            for block in range(self._settings.blocks):
+                for score in self._field_scores(*self._draws.block(block, self._settings.samples)):
+                    yield Measured(score, 1, block)
 
-    def write(self, writer: RunWriter) -> dict[str, float]:
+    def write(self, writer: Writer) -> dict[str, float]:
         """Record the scores at the trainer's step; return their means over the blocks by name."""
         values: dict[str, list[float]] = {}
         for measured in self.measure():
@@ -64,7 +77,7 @@ class Scorer:
             values.setdefault(f"{short}/nfe={measured.nfe}", []).append(measured.score.value)
         return {name: fmean(found) for name, found in values.items()}
 
-    def write_pictures(self, writer: RunWriter, count: int, folder: Path | None = None) -> None:
+    def write_pictures(self, writer: Writer, count: int, folder: Path | None = None) -> None:
         """Record pictures from fixed latents and classes at every NFE.
 
         With a folder they are also written there as `nfe=N.png`, a column a class.
@@ -74,6 +87,8 @@ class Scorer:
         latents, classes = self._draws.pictures(count, self._dataset.num_classes)
         for nfe in self._settings.nfe:
             samples = self._sample(latents, classes, nfe)
+            if not self._world.leads:
+                continue
             images = self._dataset.images(samples.cpu()).numpy()
             writer.samples(self._trainer.step, nfe, images, classes.cpu().numpy())
             if folder is not None:
@@ -92,27 +107,49 @@ class Scorer:
         return field_of(self._network, self._trainer.settings, self._trainer.device)
 
     def _sample(self, latents: Tensor, classes: Tensor, nfe: int) -> Tensor:
-        settings = self._settings
-        return draw(
-            settings.sampler,
-            self._field(),
-            latents,
-            classes,
-            self._weight,
-            nfe,
-            settings.batch_size,
-        )
+        """Return the samples of all processes, each of which draws its rows."""
+        settings, own = self._settings, self._rows(len(latents))
+        with self._trainer.placement.whole(self._network):
+            samples = draw(
+                settings.sampler,
+                self._field(),
+                latents[own],
+                classes[own],
+                self._weight,
+                nfe,
+                settings.batch_size,
+            )
+        return self._world.gathered(samples)[: len(latents)]
+
+    def _rows(self, total: int) -> Tensor | slice:
+        """Return which of `total` rows are this process's; the last ones repeat the last row."""
+        if self._world.size == 1:
+            return slice(None)
+        each = -(-total // self._world.size)
+        first = self._world.rank * each
+        return torch.arange(first, first + each).clamp_(max=total - 1)
 
     def _scores(self, samples: Tensor, classes: Tensor) -> list[Score]:
-        return [score for metric in self._all_metrics() for score in metric(samples, classes)]
+        scores: list[Score] = []
+        for metric in self._all_metrics():
+            if self._world.size > 1 and isinstance(metric, SharedMetric):
+                own = metric.features(samples[self._rows(len(samples))])
+                features = self._world.gathered(own)[: len(samples)]
+                scores += metric.of_features(features) if self._world.leads else []
+            else:
+                scores += metric(samples, classes)
+        return scores
 
     def _all_metrics(self) -> list[Metric]:
+        """Return the metrics that this process has a part in."""
         if not self._metrics:  # a metric may train a classifier: only when first needed
+            shared = [build for build in self._settings.metrics if hasattr(build, "of_features")]
+            wanted = self._settings.metrics if self._world.leads else shared
             with refusals(()):
-                self._metrics = [build(dataset=self._dataset) for build in self._settings.metrics]
+                self._metrics = [build(dataset=self._dataset) for build in wanted]
         return self._metrics
 
-    def record(self, writer: RunWriter, measured: Measured) -> None:
+    def record(self, writer: Writer, measured: Measured) -> None:
         """Record a score with all that it was measured of."""
         score, nfe, block = measured
         writer.evaluation(

@@ -96,6 +96,11 @@ class Trainer:
         with section("logging"):
             self._record(summary, norm)
 
+    @property
+    def lies_in_shards(self) -> bool:
+        """Whether each process holds but a part of the weights."""
+        return self.settings.distribution == "fsdp" and self.world.size > 1
+
     def network(self, weights: str) -> nn.Module:
         """Return the network with the trained weights, or with an average of them, by name.
 
@@ -144,9 +149,9 @@ class Trainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.step = state["step"]
-        self.model.load_state_dict(state["model"])
+        self.placement.load(self.model, state["model"])
         self.averages.load_state_dict(state["averages"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.placement.load_optimizer(self.optimizer, state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         self.recorder.load_state_dict(state["recorder"])
 
