@@ -18,6 +18,19 @@ def placement_of(distribution: str, world: World, device: torch.device) -> Place
     return Sharded(world.size, device)
 
 
+def check_several(processes: int, cuda_graphs: bool) -> None:
+    """Check that a run may have several processes.
+
+    Raises:
+        UserError: it replays what one process does on its own.
+    """
+    if processes > 1 and cuda_graphs:
+        raise UserError(
+            "train.cuda_graphs replays what one process does on its own: set it to False for "
+            f"{processes} processes"
+        )
+
+
 def micro_batches(batch_size: int, accumulation: int, processes: int) -> int:
     """Return how many micro-batches each of several processes makes of its part of a batch.
 

@@ -36,6 +36,7 @@ def record(run: Path, state: str, cause: str) -> None:
 
 def reset(run: Path) -> None:
     """Forget how the last attempt at a run ended; the caller has claimed it."""
+    (run / FAILURE).unlink(missing_ok=True)
     if read(run):
         record(run, "queued", "")
 

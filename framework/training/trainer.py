@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from framework.distribution import ALONE, World
-from framework.distribution.placing import micro_batches, placement_of
+from framework.distribution.placing import check_several, micro_batches, placement_of
 from framework.errors import UserError
 from framework.evaluator import TRAINED, Evaluator
 from framework.passes import Passes
@@ -39,6 +39,7 @@ class Trainer:
         self.device = device
         self.world = world
         self.step = 0
+        check_several(world.size, settings.cuda_graphs)
         self._pieces = micro_batches(settings.batch_size, settings.accumulation, world.size)
         self.placement = placement_of(settings.distribution, world, device)
         self.model = build_model(settings, device)
@@ -68,11 +69,6 @@ class Trainer:
             self._pieces,
         )
         graphed = settings.cuda_graphs and self.device.type == "cuda"
-        if graphed and self.world.size > 1:
-            raise UserError(
-                "train.cuda_graphs replays what one process does on its own: set it to False for "
-                f"{self.world.size} processes"
-            )
         self._gradients = GraphedGradients(gradients, self.model) if graphed else gradients
 
     def try_step(self, batch: Batch) -> None:
