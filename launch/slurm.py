@@ -73,7 +73,8 @@ def _hours(text: str) -> float:
 def with_resources(configuration: Configuration, given: argparse.Namespace) -> Configuration:
     """Return the configuration with the resources that the command line names."""
     names = ("partition", "account", "qos", "constraint", "time", "mem", "nodes", "gpus",
-             "processes", "cpus", "max_parallel", "runs_per_job", "requeues", "setup", "prefix")  # fmt: skip
+             "processes", "cpus", "max_parallel", "runs_per_job", "requeues", "setup",
+             "prefix")  # fmt: skip
     for name in names:
         value = getattr(given, name)
         if value is not None:

@@ -67,7 +67,7 @@ class Checkpoints:
             if before is not None and _step(path) >= before:
                 continue
             if self._is_whole(path):
-                return _read(path, device, empty)
+                return self._read(path, device, empty)
             log.warning("%s is damaged: going back to the checkpoint before it", path)
         return None
 
@@ -97,15 +97,14 @@ class Checkpoints:
             return not self._world.any(self._world.leads and not _is_whole_file(path))
         return shards.are_intact(path, self._world)
 
-    def _saved(self) -> list[Path]:
-        return sorted(p for p in self.directory.glob("step-*") if _NAME.fullmatch(p.name))
-
-
-def _read(path: Path, device: torch.device | str, empty: Empty) -> dict[str, Any]:
-    if path.suffix:
+    def _read(self, path: Path, device: torch.device | str, empty: Empty) -> dict[str, Any]:
+        if not path.suffix:
+            return shards.read(path, device, empty, self._world)
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         return state
-    return shards.read(path, device, empty)
+
+    def _saved(self) -> list[Path]:
+        return sorted(p for p in self.directory.glob("step-*") if _NAME.fullmatch(p.name))
 
 
 def _remove(path: Path) -> None:

@@ -76,7 +76,7 @@ def are_intact(folder: Path, world: World) -> bool:
     return not world.any(not good)
 
 
-def read(folder: Path, device: torch.device | str, empty: Empty) -> dict[str, Any]:
+def read(folder: Path, device: torch.device | str, empty: Empty, world: World) -> dict[str, Any]:
     """Return the state in a folder; what was in shards is read into what `empty` makes."""
     from torch.distributed.checkpoint import filesystem, state_dict_loader
     from torch.distributed.checkpoint.metadata import TensorStorageMetadata
@@ -88,7 +88,7 @@ def read(folder: Path, device: torch.device | str, empty: Empty) -> dict[str, An
         for name, entry in known.items()
         if isinstance(entry, TensorStorageMetadata)
     }
-    state_dict_loader.load(shards, storage_reader=reader)
+    state_dict_loader.load(shards, storage_reader=reader, no_dist=world.size == 1)
     rest = torch.load(folder / REST, map_location=device, weights_only=True)
 
     def put_back(_: str, value: Any) -> Any:
