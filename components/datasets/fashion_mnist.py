@@ -49,6 +49,6 @@ def _find(folder: Path, name: str) -> Path:
             return path
     raise UserError(
         f"no Fashion-MNIST file {folder / name}[.gz]: set datasets.fashion_mnist.path to the "
-        "folder of the four files. They come with Debian's package dataset-fashion-mnist (apt "
-        "install it; dpkg -L says where they lie) or from github.com/zalandoresearch/fashion-mnist"
+        "folder of the four files. Debian's package dataset-fashion-mnist puts them into "
+        "/usr/share/datasets/fashion-mnist; github.com/zalandoresearch/fashion-mnist has them too"
     )
