@@ -167,13 +167,21 @@ def joined() -> Iterator[World]:
     dist.destroy_process_group()
 
 
+def _has_nccl() -> bool:
+    return torch.cuda.is_available() and dist.is_nccl_available()
+
+
 def _connect(world: World) -> None:
     where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     try:
         meeting = rendezvous("env://", timeout=timedelta(seconds=JOIN_SECONDS))
         store, rank, size = next(meeting)
         dist.init_process_group(
-            store=store, rank=rank, world_size=size, timeout=timedelta(seconds=SILENCE_SECONDS)
+            "cpu:gloo,cuda:nccl" if _has_nccl() else "gloo",
+            store=store,
+            rank=rank,
+            world_size=size,
+            timeout=timedelta(seconds=SILENCE_SECONDS),
         )
     except (dist.DistError, RuntimeError) as error:
         raise UserError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,9 @@ def read(folder: Path, device: torch.device | str, empty: Empty, world: World) -
         for name, entry in known.items()
         if isinstance(entry, TensorStorageMetadata)
     }
-    state_dict_loader.load(shards, storage_reader=reader, no_dist=world.size == 1)
+    with warnings.catch_warnings():  # that one process reads is what it is told to
+        warnings.filterwarnings("ignore", message=".*load in a single process")
+        state_dict_loader.load(shards, storage_reader=reader, no_dist=world.size == 1)
     rest = torch.load(folder / REST, map_location=device, weights_only=True)
 
     def put_back(_: str, value: Any) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+import framework.distribution.sharded  # noqa: F401  takes long, and once is enough: forked after it
 from framework.configuration import Configuration
 from framework.distribution import ALONE, joined
 from framework.errors import UserError
