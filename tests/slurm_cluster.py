@@ -72,12 +72,12 @@ class Cluster:
     """One node or two with a few cores each; arrays have less than `largest` elements.
 
     Its folder lies directly in the temporary one: munged wants everyone to get to its socket. Two
-    nodes are this machine under two names that it knows, as processes of a job have to meet.
+    nodes are two of this machine's own addresses: processes of a job meet at a node's name.
     """
 
     def __init__(self, cpus: int = 4, largest: int = 1001, nodes: int = 1) -> None:
         self._host = socket.gethostname().partition(".")[0]
-        self._nodes = ["n1"] if nodes == 1 else ["localhost", self._host]
+        self._nodes = ["n1"] if nodes == 1 else ["127.1", "127.2"]
         self._folder = Path(tempfile.mkdtemp(prefix="slurm-"))
         self._cpus, self._largest = cpus, largest
         self._processes: list[subprocess.Popen[bytes]] = []
