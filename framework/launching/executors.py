@@ -96,7 +96,7 @@ def _sbatch_options(name: str, resources: Resources) -> dict[str, Any]:
         "job_name": name,
         "time": resources.minutes,
         "nodes": resources.nodes,
-        "tasks_per_node": resources.processes_per_node,
+        "ntasks_per_node": resources.processes_per_node,
         "array_parallelism": resources.max_parallel,
         "signal_delay_s": SIGNAL_SECONDS,
         "stderr_to_stdout": True,

@@ -40,9 +40,9 @@ def test_processes_are_one_a_gpu_unless_said():
 
 def test_a_cluster_is_asked_for_a_task_a_process():
     options = _sbatch_options("name", Resources(nodes=2, gpus=8))
-    assert (options["nodes"], options["tasks_per_node"], options["gpus_per_node"]) == (2, 8, 8)
+    assert (options["nodes"], options["ntasks_per_node"], options["gpus_per_node"]) == (2, 8, 8)
     assert options["srun_args"] == ["--kill-on-bad-exit=1"]
-    assert _sbatch_options("name", Resources())["tasks_per_node"] == 1
+    assert _sbatch_options("name", Resources())["ntasks_per_node"] == 1
 
 
 def test_a_local_job_starts_the_processes_of_a_run(grid):
