@@ -58,7 +58,7 @@ class Placement(Protocol):
 
 
 class Replicated:
-    """Every process holds every network; gradients are summed once a step ('ddp').
+    """Every process holds every network, one alone too; gradients are summed once a step ('ddp').
 
     DistributedDataParallel wants one forward pass, through its wrapper, for each backward pass;
     here a network runs block by block, several times for one loss, with tangents beside the values.

@@ -25,7 +25,7 @@ from framework.errors import UserError
 
 T = TypeVar("T")
 
-JOIN_SECONDS = 300.0
+JOIN_SECONDS = 900.0  # one node may read its software from a slow disk
 SILENCE_SECONDS = 7200.0  # one process may judge samples for long while the others wait for it
 _NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 

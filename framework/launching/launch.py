@@ -139,7 +139,7 @@ def local_pool(
     on_cpu = all(d.cell.resolved.settings["train.device"] == "cpu" for d in todo)
     gpus = [] if on_cpu else visible_gpus()
     count, processes = cores(), todo[0].cell.resources.processes_per_run
-    places = len(gpus) // processes if gpus else max(1, min(2, count) // processes)
+    places = max(1, (len(gpus) or min(2, count)) // processes)
     parallel = min(options.parallel or places, len(todo))
     return Pool(
         grid=str(grid.absolute()),

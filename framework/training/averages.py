@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from framework.distribution.placement import Placement
+from framework.distribution.placement import Placement, Replicated
 from framework.protocols import WeightAverage
 
 
@@ -19,15 +19,18 @@ class Averages:
     """
 
     def __init__(
-        self, model: nn.Module, kinds: Mapping[str, WeightAverage], placement: Placement
+        self,
+        model: nn.Module,
+        kinds: Mapping[str, WeightAverage],
+        placement: Placement | None = None,
     ) -> None:
         self._model = model
         self._kinds = dict(kinds)
-        self._placement = placement
+        self._placement = placement or Replicated(1)
         self.networks: dict[str, nn.Module] = {}
         for name in kinds:
             self.networks[name] = _frozen_copy(model)
-            placement.place(self.networks[name])
+            self._placement.place(self.networks[name])
 
     @torch.no_grad()
     def update(self, step: int) -> None:
