@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from framework import command
-from framework.distribution import World
+from framework.distribution import World, placing
 from framework.errors import UserError
 from framework.launching import claims, ranks
 from framework.training import State, experiment, folder, run
@@ -53,11 +53,12 @@ def program() -> int:
 
 def train(given: argparse.Namespace) -> int:
     """Train as the process that the environment says this is; only the first one says how."""
-    resolved = command.configuration(given).resolve()
+    world, resolved = World.of_environment(), command.configuration(given).resolve()
+    placing.check(resolved.settings, world.size)
     seed, identity = resolved.settings["train.seed"], resolved.identity[:8]
     default = Path("runs", given.gin[-1].stem, f"seed={seed}-{identity}")
     directory: Path = given.output or default
-    if not World.of_environment().leads:
+    if not world.leads:
         return 0 if run(directory) is State.DONE else 1
     experiment.Experiment.build(resolved).check()
     folder.prepare(directory, resolved)

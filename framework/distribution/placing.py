@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from framework.distribution.placement import Placement, Replicated
@@ -18,13 +21,14 @@ def placement_of(distribution: str, world: World, device: torch.device) -> Place
     return Sharded(world.size, device)
 
 
-def check_several(processes: int, cuda_graphs: bool) -> None:
-    """Check that a run may have several processes.
+def check(settings: Mapping[str, Any], processes: int) -> None:
+    """Check that a run of these settings, by their full names, can have so many processes.
 
     Raises:
-        UserError: it replays what one process does on its own.
+        UserError: they cannot share a batch, or it replays what one process does on its own.
     """
-    if processes > 1 and cuda_graphs:
+    micro_batches(settings["train.batch_size"], settings["train.accumulation"], processes)
+    if processes > 1 and settings["train.cuda_graphs"]:
         raise UserError(
             "train.cuda_graphs replays what one process does on its own: set it to False for "
             f"{processes} processes"

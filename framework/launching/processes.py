@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
-from framework.distribution.placing import check_several, micro_batches
+from framework.distribution import placing
 from framework.errors import UserError
 from framework.grid.plan import Cell
 from framework.launching.gpus import visible_gpus
@@ -19,9 +19,8 @@ def check(cells: Sequence[Cell], executor: str) -> None:
     """
     on_cluster = executor == "slurm" or (executor == "auto" and bool(shutil.which("sbatch")))
     for cell in cells:
-        settings, count = cell.resolved.settings, cell.resources.processes_per_run
-        check_several(count, settings["train.cuda_graphs"])
-        micro_batches(settings["train.batch_size"], settings["train.accumulation"], count)
+        count = cell.resources.processes_per_run
+        placing.check(cell.resolved.settings, count)
         if not on_cluster:
             _check_here(cell, count, executor)
     counts = {cell.resources.processes_per_run for cell in cells}

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import connection
@@ -17,7 +16,7 @@ from types import FrameType
 
 from framework.launching import claims
 
-GRACE_SECONDS = 30.0  # for the others to notice that one is gone, and to say how the run ended
+GRACE_SECONDS = 30.0  # for the first one to notice that another is gone, and to write down why
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 _PR_SET_PDEATHSIG = 1
@@ -88,10 +87,8 @@ def _wait(processes: Sequence[BaseProcess]) -> int:
 
 
 def _end(processes: Sequence[BaseProcess]) -> None:
-    """Give the processes time to end by themselves, then kill what is left."""
-    deadline = time.monotonic() + GRACE_SECONDS
-    for process in processes:
-        process.join(max(0.0, deadline - time.monotonic()))
+    """Give the first process time to end by itself, then kill what is left."""
+    processes[0].join(GRACE_SECONDS)
     for process in processes:
         if process.is_alive():
             process.kill()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from framework.distribution import ALONE, World
-from framework.distribution.placing import check_several, micro_batches, placement_of
+from framework.distribution.placing import micro_batches, placement_of
 from framework.errors import UserError
 from framework.evaluator import TRAINED, Evaluator
 from framework.passes import Passes
@@ -39,7 +39,6 @@ class Trainer:
         self.device = device
         self.world = world
         self.step = 0
-        check_several(world.size, settings.cuda_graphs)
         self._pieces = micro_batches(settings.batch_size, settings.accumulation, world.size)
         self.placement = placement_of(settings.distribution, world, device)
         self.model = build_model(settings, device)

@@ -123,7 +123,6 @@ class Session:
             settings = (f"train.optimizer = @optimizers.{name}", "train.distribution = 'fsdp'")
             self.found[f"optimizer {name}"] = refusal(lambda s=settings: self.trainer(*s))
         self.found["batch"] = refusal(lambda: self.trainer("train.batch_size = 9"))
-        self.found["graphs"] = refusal(lambda: self.trainer("train.cuda_graphs = True"))
 
     def stopping(self):
         """The second process is asked to stop at its third step."""
