@@ -48,6 +48,7 @@ def program() -> int:
         return train(given)
     if processes > 1:
         raise UserError(f"--processes {given.processes}, and WORLD_SIZE is {processes}: leave it")
+    placing.check(command.configuration(given).resolve().settings, given.processes)
     return ranks.together(given.processes, partial(command.main, partial(train, given)))
 
 
