@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from framework.distribution.placement import Placement, Replicated
 from framework.protocols import WeightAverage
@@ -24,7 +24,6 @@ class Averages:
         kinds: Mapping[str, WeightAverage],
         placement: Placement | None = None,
     ) -> None:
-        self._model = model
         self._kinds = dict(kinds)
         self._placement = placement or Replicated(1)
         self.networks: dict[str, nn.Module] = {}
@@ -33,12 +32,14 @@ class Averages:
             self._placement.place(self.networks[name])
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Move each average towards the weights after update number `step` (from 1)."""
-        weights = self._placement.local(self._model)
+    def update(self, step: int, weights: Sequence[Tensor]) -> None:
+        """Move each average towards the weights after update number `step` (from 1).
+
+        They are this process's part of them, as `Placement.local` has it.
+        """
         for name, kind in self._kinds.items():
             averaged = self._placement.local(self.networks[name])
-            torch._foreach_lerp_(averaged, weights, 1.0 - kind.decay(step))
+            torch._foreach_lerp_(averaged, list(weights), 1.0 - kind.decay(step))
 
     def state_dict(self) -> dict[str, dict]:
         """Return the weights of every average."""

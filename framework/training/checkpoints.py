@@ -22,7 +22,8 @@ KEPT = 2
 _NAME = re.compile(r"step-\d{8}(\.pt)?")
 
 
-def _on_cpu(shape: torch.Size, dtype: torch.dtype) -> Tensor:
+def on_cpu(shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """Return room for a whole tensor."""
     return torch.empty(shape, dtype=dtype)
 
 
@@ -54,7 +55,7 @@ class Checkpoints:
         self,
         device: torch.device | str = "cpu",
         before: int | None = None,
-        empty: Empty = _on_cpu,
+        empty: Empty = on_cpu,
     ) -> dict[str, Any] | None:
         """Return the newest whole state, or the newest before a step; None where there is none.
 
@@ -102,6 +103,10 @@ class Checkpoints:
             return shards.read(path, device, empty, self._world)
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         return state
+
+    def newest(self) -> Path | None:
+        """Return where the newest state lies, whole or not; None where there is none."""
+        return next(reversed(self._saved()), None)
 
     def _saved(self) -> list[Path]:
         return sorted(p for p in self.directory.glob("step-*") if _NAME.fullmatch(p.name))

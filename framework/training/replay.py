@@ -66,6 +66,8 @@ class Replay:
         trainer = Trainer(self.trainer.settings, device, world) if state is None else self.trainer
         if state is not None:
             trainer.load_state_dict(state)
+        else:
+            trainer.begin()
         while trainer.step < step - 1:
             if self.stop.agreed():
                 return f"unknown (the replay was stopped by {self.stop.signal})"

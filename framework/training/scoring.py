@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -19,15 +21,17 @@ from framework.training.following import Writer
 from framework.training.pictures import save_sheet
 from framework.training.sampling import Draws, NetworkField, draw, field_of
 from framework.training.settings import Evaluation
-from framework.training.trainer import EVALUATION, Trainer
+from framework.training.trainer import Trainer
+from framework.training.weights import EVALUATION
 
 
 class Measured(NamedTuple):
-    """A score of one block of samples."""
+    """A score of one block of samples; without `nfe` where the sampler chose it."""
 
     score: Score
-    nfe: int
+    nfe: int | None
     block: int
+    w: float
 
 
 class Scorer:
@@ -49,77 +53,94 @@ class Scorer:
         self._settings = settings
         self._trainer = trainer
         self._weights = weights
-        self._network = trainer.network(weights)
         self._dataset = train.dataset
         self._draws = Draws(train.dataset, Streams(train.seed), trainer.device)
-        self._weight = sampling_weight(settings, train.loss.guidance.weight)
+        self._ws = sampling_weights(settings, train.loss.guidance.weight)
         self._metrics: list[Metric] = []
 
     def measure(self) -> Iterator[Measured]:
-        """Yield the scores of every NFE and block at the trainer's step."""
-        for nfe in self._settings.nfe:
-            for block in range(self._settings.blocks):
-                latents, classes = self._draws.block(block, self._settings.samples)
-                samples = self._sample(latents, classes, nfe)
-                for score in self._scores(samples, classes):
-                    yield Measured(score, nfe, block)
-        with self._trainer.placement.whole(self._network):
-            for block in range(self._settings.blocks):
-                for score in self._field_scores(*self._draws.block(block, self._settings.samples)):
-                    yield Measured(score, 1, block)
+        """Yield the scores of every guidance weight, NFE and block at the trainer's step."""
+        blocks = range(self._settings.blocks)
+        for w in self._ws:
+            for nfe, block in itertools.product(self._settings.counts, blocks):
+                for score in self._block_scores(w, nfe, block):
+                    yield Measured(score, nfe, block, w)
+            with self._whole():
+                for block in blocks:
+                    for score in self._field_scores(w, block):
+                        yield Measured(score, 1, block, w)
+
+    def _block_scores(self, w: float, nfe: int | None, block: int) -> Iterator[Score]:
+        """Yield the scores of one block of samples, and what they cost where that is open."""
+        latents, classes = self._draws.block(block, self._settings.samples)
+        drawn = self._sample(latents, classes, w, nfe)
+        yield from self._scores(drawn.samples, classes)
+        if nfe is None and self._world.leads:
+            yield Score("nfe", drawn.evaluations, "lower")
 
     def write(self, writer: Writer) -> dict[str, float]:
         """Record the scores at the trainer's step; return their means over the blocks by name."""
         values: dict[str, list[float]] = {}
         for measured in self.measure():
             self.record(writer, measured)
-            short = measured.score.name.partition("@")[0]
-            values.setdefault(f"{short}/nfe={measured.nfe}", []).append(measured.score.value)
+            values.setdefault(self._shown(measured), []).append(measured.score.value)
         return {name: fmean(found) for name, found in values.items()}
 
+    def _shown(self, measured: Measured) -> str:
+        """Return what a score is called in the log; the first guidance weight goes without."""
+        parts = [measured.score.name.partition("@")[0]]
+        if measured.nfe is not None:
+            parts.append(f"nfe={measured.nfe}")
+        if measured.w != self._ws[0]:
+            parts.append(f"w={measured.w:g}")
+        return "/".join(parts)
+
     def write_pictures(self, writer: Writer, count: int, folder: Path | None = None) -> None:
-        """Record pictures from fixed latents and classes at every NFE.
+        """Record pictures from fixed latents and classes at every NFE and the first weight.
 
         With a folder they are also written there as `nfe=N.png`, a column a class.
         """
         if not count:
             return
         latents, classes = self._draws.pictures(count, self._dataset.num_classes)
-        for nfe in self._settings.nfe:
-            samples = self._sample(latents, classes, nfe)
+        for asked in self._settings.counts:
+            drawn = self._sample(latents, classes, self._ws[0], asked)
             if not self._world.leads:
                 continue
-            images = self._dataset.images(samples.cpu()).numpy()
+            nfe = round(drawn.evaluations)
+            images = self._dataset.images(drawn.samples.cpu()).numpy()
             writer.samples(self._trainer.step, nfe, images, classes.cpu().numpy())
             if folder is not None:
                 columns = min(self._dataset.num_classes, count)
                 save_sheet(folder / f"nfe={nfe}.png", images, columns)
 
-    def _field_scores(self, latents: Tensor, classes: Tensor) -> list[Score]:
+    def _field_scores(self, w: float, block: int) -> list[Score]:
         """Ask the metrics that judge the flow itself, by one jump."""
         asking = [metric for metric in self._all_metrics() if isinstance(metric, FieldMetric)]
         if not asking:
             return []
-        field, w = self._field(), torch.full_like(classes, self._weight, dtype=latents.dtype)
-        return [s for metric in asking for s in metric.field_scores(field, latents, classes, w)]
+        latents, classes = self._draws.block(block, self._settings.samples)
+        field, ws = self._field(), torch.full_like(classes, w, dtype=latents.dtype)
+        return [s for metric in asking for s in metric.field_scores(field, latents, classes, ws)]
 
     def _field(self) -> NetworkField:
-        return field_of(self._network, self._trainer.settings, self._trainer.device)
+        network = self._trainer.network(self._weights)
+        return field_of(network, self._trainer.settings, self._trainer.device)
 
-    def _sample(self, latents: Tensor, classes: Tensor, nfe: int) -> Tensor:
+    def _sample(self, latents: Tensor, classes: Tensor, w: float, nfe: int | None) -> _Drawn:
         """Return the samples of all processes, each of which draws its rows."""
         settings, own = self._settings, self._rows(len(latents))
-        with self._trainer.placement.whole(self._network):
-            samples = draw(
-                settings.sampler,
-                self._field(),
-                latents[own],
-                classes[own],
-                self._weight,
-                nfe,
-                settings.batch_size,
-            )
-        return self._world.gathered(samples)[: len(latents)]
+        z, c = latents[own], classes[own]
+        with self._whole():
+            field = self._field()
+            samples = draw(settings.sampler, field, z, c, w, nfe, settings.batch_size)
+        evaluated = sum(self._world.everyones(field.evaluated))
+        everyones = self._world.gathered(samples)
+        return _Drawn(everyones[: len(latents)], evaluated / len(everyones))
+
+    def _whole(self) -> AbstractContextManager[None]:
+        """Hold the network whole, if it lies in shards."""
+        return self._trainer.placement.whole(self._trainer.network(self._weights))
 
     def _rows(self, total: int) -> Tensor | slice:
         """Return which of `total` rows are this process's; the last ones repeat the last row."""
@@ -151,32 +172,40 @@ class Scorer:
 
     def record(self, writer: Writer, measured: Measured) -> None:
         """Record a score with all that it was measured of."""
-        score, nfe, block = measured
+        score, nfe, block, w = measured
+        sampler = self._settings.sampler
         writer.evaluation(
             self._trainer.step,
             score.name,
             score.value,
             direction=score.direction,
             nfe=nfe,
-            w=self._weight,
+            w=w,
             weights=self._weights,
-            sampler=type(self._settings.sampler).__name__,
-            time_grid="uniform",
+            sampler=type(sampler).__name__,
+            time_grid=getattr(sampler, "time_grid", ""),
             block=block,
             samples=self._settings.samples,
         )
 
 
-def sampling_weight(settings: Evaluation, trained: float | None) -> float:
-    """Return the guidance weight to sample with.
+class _Drawn(NamedTuple):
+    """Samples (M, ...) and the network evaluations that one took, on average."""
+
+    samples: Tensor
+    evaluations: float
+
+
+def sampling_weights(settings: Evaluation, trained: float | None) -> tuple[float, ...]:
+    """Return the guidance weights to sample with.
 
     Raises:
         UserError: neither the evaluation nor the loss's guidance names one.
     """
     weight = settings.weight if settings.weight is not None else trained
-    if weight is None:
+    if weight is None or weight == ():
         raise UserError(
             "evaluation.weight is not set, and the loss trains with guidance weights that vary: "
             "say at which weight to sample, such as evaluation.weight = 2.0"
         )
-    return weight
+    return weight if isinstance(weight, tuple) else (weight,)

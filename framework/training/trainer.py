@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,7 @@ from framework.distribution.placing import micro_batches, placement_of
 from framework.errors import UserError
 from framework.evaluator import TRAINED, Evaluator
 from framework.passes import Passes
-from framework.protocols import Batch, LossTerms, Model
+from framework.protocols import Batch, FoundWeights, LossTerms, Model
 from framework.sections import section
 from framework.streams import Streams
 from framework.training.averages import Averages
@@ -24,8 +25,7 @@ from framework.training.observation import observed_terms
 from framework.training.precision import autocast, scaler
 from framework.training.recorder import Recorder
 from framework.training.settings import Train
-
-EVALUATION = "evaluation"
+from framework.training.weights import EVALUATION, read_for
 
 
 class Trainer:
@@ -48,10 +48,27 @@ class Trainer:
         self.averages = Averages(self.model, averages, self.placement)
         self.placement.place(self.model)
         self.optimizer = settings.optimizer(list(self.model.named_parameters()))
+        if self.lies_in_shards and isinstance(self.optimizer, FoundWeights):
+            raise UserError(
+                "train.distribution = 'fsdp': train.optimizer finds other weights than it trains "
+                "at, and those are not kept in shards: set train.distribution = 'ddp'"
+            )
         self.recorder = Recorder(device)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._scaler = scaler(settings.precision, device)
         self.use(Passes())
+
+    def begin(self) -> None:
+        """Take the weights that `train.start` names, if any; every average starts from them too.
+
+        Raises:
+            UserError: they cannot be read, or are not those of this network.
+        """
+        if self.settings.start is None:
+            return
+        found = read_for(self.model.state_dict(), self.settings.start)
+        for network in (self.model, *self.averages.networks.values()):
+            self.placement.load(network, found)
 
     def use(self, passes: Passes) -> None:
         """Run the network with these passes from now on, checkpointed as the settings say."""
@@ -87,7 +104,7 @@ class Trainer:
             self._scaler.update()
             self.optimizer.zero_grad(set_to_none=True)
         with section("averages"):
-            self.averages.update(self.step)
+            self.averages.update(self.step, self._found())
         with section("logging"):
             self._record(summary, norm)
 
@@ -99,13 +116,31 @@ class Trainer:
     def network(self, weights: str) -> nn.Module:
         """Return the network with the trained weights, or with an average of them, by name.
 
+        The trained weights are those that the optimizer has found, where it trains at others: then
+        they are a copy, as they are now.
+
         Raises:
             UserError: there are no such weights.
         """
         known = {TRAINED: self.model, **self.averages.networks}
         if weights not in known:
             raise UserError(f"no weights are called '{weights}': choose one of {', '.join(known)}")
+        if weights == TRAINED and isinstance(self.optimizer, FoundWeights):
+            return self._copy_of_found()
         return known[weights]
+
+    def _found(self) -> list[Tensor]:
+        """Return this process's part of the weights that evaluation and averages see, in order."""
+        if isinstance(self.optimizer, FoundWeights):
+            return self.optimizer.found_weights()
+        return self.placement.local(self.model)
+
+    @torch.no_grad()
+    def _copy_of_found(self) -> nn.Module:
+        network = copy.deepcopy(self.model).requires_grad_(False)
+        for parameter, weight in zip(network.parameters(), self._found(), strict=True):
+            parameter.copy_(weight)
+        return network
 
     def terms(self, batch: Batch) -> LossTerms:
         """Return a batch's loss terms with what was observed of them."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from framework.training import exchange
+from framework.training import exchange, weights
 from framework.training.checkpoints import Checkpoints
 from framework.training.drawing import Wanted, draw_pictures
 from framework.training.restored import restore
@@ -127,9 +127,11 @@ def test_divergence_is_found_by_all(path, codes):
 def test_a_run_in_shards_is_restored_and_exported_by_one_process(path, codes, tmp_path):
     run = restore(path / "undisturbed")
     assert run.step == exchange.export(path / "undisturbed", tmp_path / "weights.safetensors") == 6
-    weights, _ = exchange.read(tmp_path / "weights.safetensors")
+    held, _ = weights.read_safetensors(tmp_path / "weights.safetensors")
     network = run.trainer.network("evaluation")
-    torch.testing.assert_close(weights, network.state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(held, network.state_dict(), rtol=0, atol=0)
+    begun = weights.read(weights.pin(str(path / "undisturbed")))  # what train.start takes
+    torch.testing.assert_close(begun, held, rtol=0, atol=0)
     (sheet,) = draw_pictures(run, Wanted(nfe=(1,), classes=(0,), count=1), tmp_path)
     assert sheet.is_file()
 
