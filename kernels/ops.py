@@ -97,7 +97,14 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        found = _backward(grads[0], grads[1], *ctx.saved_tensors, *ctx.options)
+        saved = ctx.saved_tensors
+        if grads[1] is None:  # a detached tangent: the backward of plain attention, which the
+            q, k, v, _, _, _, o, _, *statistics = saved  # compiler then keeps no tangent for
+            saved = (q, k, v, None, None, None, o, o, *statistics)
+            dq, dk, dv, *_ = _backward(grads[0], None, *saved, *ctx.options)
+            found: tuple[Tensor | None, ...] = (dq, dk, dv, None, None, None)
+        else:
+            found = _backward(*grads[:2], *saved, *ctx.options)
         needed = ctx.needs_input_grad
         return *(g if need else None for g, need in zip(found, needed)), None, None, None
 

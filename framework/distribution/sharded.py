@@ -122,6 +122,7 @@ class Sharded:
         units = {u.module: u for network in self._networks.values() for u in network.blocks()}
         own["block_forward"] = partial(_through, units, passes.block_forward)
         own["block_jvp"] = partial(_through, units, passes.block_jvp)
+        own["block_pair"] = partial(_through, units, passes.block_pair)
         return _ShardedPasses(**own, networks=self._networks)
 
     def local(self, network: nn.Module) -> list[Tensor]:
@@ -168,6 +169,15 @@ class _ShardedPasses(Passes):
     def with_tangent(self, model: nn.Module, inputs: Inputs, tangent: Tangent) -> Pair:
         """Return F and its derivative in the direction of `tangent`, (B, ...) each."""
         return self.networks[model](partial(Passes.with_tangent, self), inputs, tangent)
+
+    def pair(
+        self, model: nn.Module, inputs: Inputs, tangent: Tangent, others: Inputs
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return F and its derivative as `with_tangent` does, and F at other inputs."""
+        network = self.networks[model]
+        if not has_blocks(model):  # two passes, each of which goes through the unit
+            return super().pair(model, inputs, tangent, others)
+        return network(partial(Passes.pair, self), inputs, tangent, others)
 
 
 def _through(
