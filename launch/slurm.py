@@ -3,6 +3,7 @@
 python launch/slurm.py --gin gin/ablations/quickstart.gin --dry-run
 python launch/slurm.py --gin gin/ablations/quickstart.gin --executor local --wait
 python launch/slurm.py --gin FILE --partition gpu --gpus 1 --time 4:00:00
+python launch/slurm.py --gin FILE --partition gpu --nodes 2 --gpus 8   # 16 processes a run
 
 Every cell is checked before anything is submitted. Launching again runs only what is missing.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 from framework import command
 from framework.configuration import Configuration
 from framework.grid.plan import plan
-from framework.launching import checking, executors, presenting
+from framework.launching import checking, executors, presenting, processes
 from framework.launching.decisions import RETRIES, decide
 from framework.launching.launch import Options, launch
 
@@ -45,7 +46,7 @@ def arguments() -> argparse.Namespace:
     cluster = parser.add_argument_group("resources of a run on SLURM (launch.* in gin)")
     for name in ("partition", "account", "qos", "constraint", "time", "mem"):
         cluster.add_argument(f"--{name}", metavar=name.upper())
-    for name in ("nodes", "gpus", "cpus", "max-parallel", "runs-per-job", "requeues"):
+    for name in ("nodes", "gpus", "processes", "cpus", "max-parallel", "runs-per-job", "requeues"):
         cluster.add_argument(f"--{name}", type=int, metavar="N")
     cluster.add_argument("--setup", action="append", metavar="COMMAND", help="run before a job")
     cluster.add_argument("--prefix", metavar="COMMAND", help="what stands before Python in a job, "
@@ -71,8 +72,9 @@ def _hours(text: str) -> float:
 
 def with_resources(configuration: Configuration, given: argparse.Namespace) -> Configuration:
     """Return the configuration with the resources that the command line names."""
-    names = ("partition", "account", "qos", "constraint", "time", "mem", "nodes", "gpus", "cpus",
-             "max_parallel", "runs_per_job", "requeues", "setup", "prefix")  # fmt: skip
+    names = ("partition", "account", "qos", "constraint", "time", "mem", "nodes", "gpus",
+             "processes", "cpus", "max_parallel", "runs_per_job", "requeues", "setup",
+             "prefix")  # fmt: skip
     for name in names:
         value = getattr(given, name)
         if value is not None:
@@ -89,6 +91,8 @@ def program() -> int:
     planned = plan(configuration, given.gin[-1].stem, line)
     grid = given.output or Path("runs", planned.name)
     decisions = decide(grid, planned, given.retry)[1]
+    todo = [decision.cell for decision in decisions if decision.run]
+    processes.check(todo, given.executor)
     findings, cost = checking.check(planned, grid, decisions, probed=not given.no_probe)
     if given.budget is not None:
         cost.check(given.budget)

@@ -19,6 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+NODE = (
+    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=4000"
+)
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 START_SECONDS = 30.0
 PR_SET_PDEATHSIG = 1
@@ -55,7 +58,7 @@ JobRequeue=1
 KillWait=5
 MinJobAge=86400
 MaxArraySize={largest}
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={node_port} CPUs={cpus} RealMemory=4000
+{nodes}
 PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -66,12 +69,15 @@ def missing() -> str:
 
 
 class Cluster:
-    """One node with a few cores; arrays have less than `largest` elements.
+    """One node or two with a few cores each; arrays have less than `largest` elements.
 
-    Its folder lies directly in the temporary one: munged wants everyone to get to its socket.
+    Its folder lies directly in the temporary one: munged wants everyone to get to its socket. Two
+    nodes are two of this machine's own addresses: processes of a job meet at a node's name.
     """
 
-    def __init__(self, cpus: int = 4, largest: int = 1001) -> None:
+    def __init__(self, cpus: int = 4, largest: int = 1001, nodes: int = 1) -> None:
+        self._host = socket.gethostname().partition(".")[0]
+        self._nodes = ["n1"] if nodes == 1 else ["127.1", "127.2"]
         self._folder = Path(tempfile.mkdtemp(prefix="slurm-"))
         self._cpus, self._largest = cpus, largest
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -88,8 +94,10 @@ class Cluster:
             self._until((self._folder / "munge.socket").exists, "munged")
             self._spawn("slurmctld", "-D")
             self._until(lambda: "is UP" in said("scontrol", "ping"), "slurmctld")
-            self._spawn("slurmd", "-D", "-N", "n1")
-            self._until(lambda: said("sinfo", "-h", "-o", "%T").strip() == "idle", "slurmd")
+            for name in self._nodes:
+                self._spawn("slurmd", "-D", "-N", name)
+            self._until(lambda: set(said("sinfo", "-h", "-N", "-o", "%T").split()) == {"idle"},
+                        "slurmd")  # fmt: skip
         except BaseException:
             self._stop()
             raise
@@ -110,7 +118,7 @@ class Cluster:
         shutil.rmtree(self._folder)
 
     def _write(self) -> None:
-        for name in ("state", "spool-n1", "munge"):
+        for name in ("state", "munge", *(f"spool-{node}" for node in self._nodes)):
             (self._folder / name).mkdir(parents=True)
         self._folder.chmod(0o755)
         key = self._folder / "munge" / "key"
@@ -118,12 +126,15 @@ class Cluster:
         key.chmod(0o400)
         (self._folder / "munge").chmod(0o700)
         (self._folder / "plugstack.conf").touch()
-        port, node_port = _free_ports(2)
+        port, *node_ports = _free_ports(1 + len(self._nodes))
+        nodes = [
+            NODE.format(name=name, host=self._host, port=node_port, cpus=self._cpus)
+            for name, node_port in zip(self._nodes, node_ports, strict=True)
+        ]
         (self._folder / "slurm.conf").write_text(
             CONFIGURATION.format(
-                folder=self._folder, host=socket.gethostname().partition(".")[0],
-                user=getpass.getuser(), port=port, node_port=node_port, cpus=self._cpus,
-                largest=self._largest,
+                folder=self._folder, host=self._host, user=getpass.getuser(), port=port,
+                nodes="\n".join(nodes), largest=self._largest,
             )
         )  # fmt: skip
 

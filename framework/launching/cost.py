@@ -103,7 +103,7 @@ def _devices(decision: Decision) -> int:
     resources, device = decision.cell.resources, decision.cell.resolved.settings["train.device"]
     asked = resources.nodes * resources.gpus
     here = device != "cpu" and torch.cuda.is_available()
-    return asked or int(here or str(device).startswith("cuda"))
+    return asked or int(here or str(device).startswith("cuda")) * resources.processes_per_run
 
 
 def _timed(grid: Path, decisions: Iterable[Decision]) -> dict[str, float]:
