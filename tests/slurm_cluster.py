@@ -16,12 +16,16 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+
+from tests import slurm_accounts
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 START_SECONDS = 30.0
 PR_SET_PDEATHSIG = 1
+ANSWERS = ("idle", "mixed", "allocated")
 
 CONFIGURATION = """\
 ClusterName=test
@@ -50,8 +54,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
-JobRequeue=1
+{accounts}JobRequeue=1
 KillWait=5
 MinJobAge=86400
 MaxArraySize={largest}
@@ -60,20 +63,24 @@ PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
-def missing() -> str:
-    """Return which programs are not installed, or an empty string."""
-    return ", ".join(name for name in PROGRAMS if shutil.which(name) is None)
+def missing(*more: str) -> str:
+    """Return which programs, and which more, are not installed, or an empty string."""
+    return ", ".join(name for name in (*PROGRAMS, *more) if shutil.which(name) is None)
 
 
 class Cluster:
     """One node with a few cores; arrays have less than `largest` elements.
 
-    Its folder lies directly in the temporary one: munged wants everyone to get to its socket.
+    With `accounts` there are slurmdbd and its database too. Its folder lies directly in the
+    temporary one: munged wants everyone to get to its socket.
     """
 
-    def __init__(self, cpus: int = 4, largest: int = 1001) -> None:
+    def __init__(self, cpus: int = 4, largest: int = 1001, accounts: bool = False) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+        self.accounts = accounts
         self._cpus, self._largest = cpus, largest
+        self._host = socket.gethostname().partition(".")[0]
+        self._ports = _free_ports(4)
         self._processes: list[subprocess.Popen[bytes]] = []
         self._before = os.environ.get("SLURM_CONF")
 
@@ -86,10 +93,14 @@ class Cluster:
                         f"--key-file={munge}/key", f"--pid-file={munge}/pid",
                         f"--log-file={munge}/log", f"--seed-file={munge}/seed")  # fmt: skip
             self._until((self._folder / "munge.socket").exists, "munged")
+            if self.accounts:
+                dbd, database = self._ports[2:]
+                slurm_accounts.start(
+                    self._folder, self._host, (dbd, database), self._spawn, self._until
+                )
             self._spawn("slurmctld", "-D")
             self._until(lambda: "is UP" in said("scontrol", "ping"), "slurmctld")
-            self._spawn("slurmd", "-D", "-N", "n1")
-            self._until(lambda: said("sinfo", "-h", "-o", "%T").strip() == "idle", "slurmd")
+            self.start_node()
         except BaseException:
             self._stop()
             raise
@@ -109,6 +120,29 @@ class Cluster:
         self._stop()
         shutil.rmtree(self._folder)
 
+    def start_node(self) -> None:
+        """Start slurmd and wait until its node answers."""
+        self._spawn("slurmd", "-D", "-N", "n1")
+        self._until(lambda: said("sinfo", "-h", "-o", "%T").strip() in ANSWERS, "slurmd")
+
+    def kill_node(self) -> None:
+        """Kill slurmd and the daemons of its job steps, which leaves the jobs' own processes.
+
+        slurmctld is told at once what it would find out by itself after SlurmdTimeout, minutes.
+        """
+        slurmd = self._processes.pop()
+        slurmd.kill()
+        slurmd.wait()
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended
+                is_daemon = (process / "cmdline").read_bytes().startswith(b"slurmstepd")
+                if is_daemon and any(self._is_ours(file) for file in (process / "fd").iterdir()):
+                    os.kill(int(process.name), signal.SIGKILL)
+        said("scontrol", "update", "NodeName=n1", "State=DOWN", "Reason=killed")
+
+    def _is_ours(self, file: Path) -> bool:
+        return file.is_symlink() and str(file.readlink()).startswith(str(self._folder))
+
     def _write(self) -> None:
         for name in ("state", "spool-n1", "munge"):
             (self._folder / name).mkdir(parents=True)
@@ -118,12 +152,14 @@ class Cluster:
         key.chmod(0o400)
         (self._folder / "munge").chmod(0o700)
         (self._folder / "plugstack.conf").touch()
-        port, node_port = _free_ports(2)
+        port, node_port, dbd_port, _ = self._ports
+        accounts = "AccountingStorageType=accounting_storage/none\n"
+        if self.accounts:
+            accounts = slurm_accounts.settings(self._folder, dbd_port)
         (self._folder / "slurm.conf").write_text(
             CONFIGURATION.format(
-                folder=self._folder, host=socket.gethostname().partition(".")[0],
-                user=getpass.getuser(), port=port, node_port=node_port, cpus=self._cpus,
-                largest=self._largest,
+                folder=self._folder, host=self._host, user=getpass.getuser(), port=port,
+                node_port=node_port, cpus=self._cpus, largest=self._largest, accounts=accounts,
             )
         )  # fmt: skip
 

@@ -55,10 +55,20 @@ def submit(
             chunk = jobs[start : start + largest]
             pools = [_pool(grid, job, submission, resources, runner) for job in chunk]
             name = f"{manifest.name}-{submission.token}"
-            ids = executors.submit_slurm(grid / executors.JOBS, name, pools, resources, code)
+            try:
+                ids = executors.submit_slurm(grid / executors.JOBS, name, pools, resources, code)
+            except UserError as error:
+                raise UserError(f"{error}{_before(submission)}") from error
             for job, identifier in zip(chunk, ids, strict=True):
                 job.id = identifier
             manifest.write(grid)
+
+
+def _before(submission: Submission) -> str:
+    """Return a note on what of a submission was accepted before sbatch refused the next array."""
+    done = sum(len(job.cells) for job in submission.jobs if job.id)
+    total = sum(len(job.cells) for job in submission.jobs)
+    return f"; {done} of {total} runs were submitted: launch again for the rest" if done else ""
 
 
 def largest_array() -> int:

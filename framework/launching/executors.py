@@ -17,6 +17,7 @@ from submitit.core.utils import FailedJobError
 
 from framework.errors import UserError
 from framework.grid.resources import Resources
+from framework.launching import refusals
 from framework.launching.pool import Pool
 
 YEARS_IN_MINUTES = 10 * 365 * 24 * 60  # submitit's local jobs end after two minutes otherwise
@@ -64,7 +65,7 @@ def submit_slurm(
         with _job_environment(code), executor.batch():
             jobs = [executor.submit(pool) for pool in pools]
     except FailedJobError as error:
-        raise UserError(f"sbatch refuses: {_own_words(error)}") from error
+        raise UserError(refusals.explained(error, resources)) from error
     return [str(job.job_id) for job in jobs]
 
 
@@ -100,13 +101,6 @@ def _sbatch_options(name: str, resources: Resources) -> dict[str, Any]:
         "additional_parameters": {"requeue": True},
         **{option: value for option, value in chosen.items() if value is not None},
     }
-
-
-def _own_words(error: BaseException) -> str:
-    """Return what sbatch itself said: submitit wraps it in a command line."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    said = [line for line in lines if line.startswith(("sbatch:", "slurm"))]
-    return " ".join(said or [line for line in lines if line][:2])
 
 
 @contextmanager

@@ -142,13 +142,14 @@ def local_pool(
     gpus = [] if on_cpu else visible_gpus()
     count = cores()
     parallel = min(options.parallel or len(gpus) or min(2, count), len(todo))
+    asked = [cpus for d in todo if (cpus := d.cell.resources.cpus)]
     return Pool(
         grid=str(grid.absolute()),
         cells=submission.jobs[0].cells,
         runner=options.runner,
         created=submission.created,
         parallel=parallel,
-        threads=max(1, count // parallel),
+        threads=min([max(1, count // parallel), *asked]),
         gpus=gpus,
         stop=submission.stop,
         lock=submission.lock,

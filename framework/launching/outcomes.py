@@ -14,6 +14,7 @@ from framework.grid.manifest import publish
 FILE = "heartbeat.json"
 ENDED = frozenset({"done", "failed", "diverged"})
 CANCELLED = "cancelled"
+KILLED = "killed by SIGKILL"
 TAIL_BYTES = 8192
 
 

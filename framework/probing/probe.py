@@ -10,6 +10,7 @@ from functools import partial
 
 import torch
 
+from framework.configuration import Resolved
 from framework.errors import UserError
 from framework.grid.plan import Cell, Plan
 from framework.probing import workers
@@ -17,9 +18,10 @@ from framework.probing.declared import differing, kinds_of
 from framework.probing.measuring import Measured, measure
 from framework.probing.shrinking import BATCH, shrink
 from framework.probing.verdicts import Probed, refusals
-from framework.probing.workers import Failure
+from framework.probing.workers import Each, Failure, Result
 from framework.training.checkpoints import KEPT
 from framework.training.experiment import Experiment
+from framework.training.memory import Memory, kernels_for_fakes, step_memory
 from framework.training.trainer import as_module, construct_model
 
 PARALLEL = 2  # processes at a time
@@ -28,11 +30,12 @@ OPTIMIZER_COPIES = 2  # AdamW's state; others keep less
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large a run is: the bytes of the checkpoints that it keeps, and how many times the batch
-    of its probe its own batch is."""
+    """How large a run is: the bytes of the checkpoints that it keeps, how many times the batch of
+    its probe its own batch is, and what it needs of each of its GPUs, if it has any."""
 
     checkpoints: int
     batch_ratio: float
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True)
@@ -52,23 +55,56 @@ class Findings:
     cpu_seconds: float
 
 
-def check(planned: Plan, done: Callable[[int], None] | None = None) -> dict[str, Sizes]:
+def check(
+    planned: Plan,
+    done: Callable[[int], None] | None = None,
+    *,
+    each: Each = workers.each,
+    here: bool = True,
+) -> dict[str, Sizes]:
     """Build each distinct run at full size and without memory; return the sizes by arm.
+
+    Args:
+        planned: The grid.
+        done: Told after each run how many are done.
+        each: What applies a function to runs, in a fork each.
+        here: Whether the runs are to be made on this machine, which then has to have their device.
 
     Raises:
         UserError: a component refuses its settings; the message names the arm.
     """
-    cells = _distinct(planned.cells)
-    results = workers.each(_build, cells, PARALLEL, done)
-    sizes = {}
+    cells = distinct(planned.cells)
+    processes = {c.identity: c.resources.nodes * max(1, c.resources.gpus) for c in cells if c.gpus}
+    work = partial(_build, here=here, processes=processes)
+    sizes = each(work, [cell.resolved for cell in cells], PARALLEL, done)
+    return dict(zip([cell.arm for cell in cells], _without_failures(cells, sizes), strict=True))
+
+
+def read_again(planned: Plan, each: Each) -> None:
+    """See that every cell that `check` leaves out, a seed of a distinct one, is read as it is.
+
+    Raises:
+        UserError: one is not; the message names its arm.
+    """
+    checked = {cell.identity for cell in distinct(planned.cells)}
+    cells = [cell for cell in planned.cells if cell.identity not in checked]
+    _without_failures(cells, each(_identity, [cell.resolved for cell in cells], PARALLEL))
+
+
+def _identity(resolved: Resolved) -> str:
+    return resolved.identity
+
+
+def _without_failures(cells: Sequence[Cell], results: Sequence[Result | Failure]) -> list[Result]:
     for cell, result in zip(cells, results, strict=True):
         if isinstance(result, Failure):
             raise UserError(f"arm '{cell.arm}': {result.why}")
-        sizes[cell.arm] = result
-    return sizes
+    return [result for result in results if not isinstance(result, Failure)]
 
 
-def probe(planned: Plan, done: Callable[[int], None] | None = None) -> Findings:
+def probe(
+    planned: Plan, done: Callable[[int], None] | None = None, *, each: Each = workers.each
+) -> Findings:
     """Train each distinct arm for three small updates and compare what they did.
 
     What `grid.tune` tries is probed on the baseline.
@@ -76,12 +112,13 @@ def probe(planned: Plan, done: Callable[[int], None] | None = None) -> Findings:
     Args:
         planned: The grid.
         done: Told after each probe how many are done.
+        each: What applies a function to runs, in a fork each.
 
     Raises:
         UserError: an arm fails, equals another, or changes what it does not declare.
     """
     began, cpu = time.monotonic(), _cpu_seconds()
-    probed = probe_all(planned, done)
+    probed = probe_all(planned, done, each)
     baseline = baseline_of(planned, probed)
     wrong = refusals(probed, baseline)
     if wrong:
@@ -97,7 +134,9 @@ def probe(planned: Plan, done: Callable[[int], None] | None = None) -> Findings:
     )
 
 
-def probe_all(planned: Plan, done: Callable[[int], None] | None = None) -> list[Probed]:
+def probe_all(
+    planned: Plan, done: Callable[[int], None] | None = None, each: Each = workers.each
+) -> list[Probed]:
     """Return what the probe of each distinct arm did.
 
     Raises:
@@ -109,7 +148,7 @@ def probe_all(planned: Plan, done: Callable[[int], None] | None = None) -> list[
         kind for run in runs[1:] for kind in kinds_of(run, differing(run, runs[0]))
     }  # what is too slow to be looked at unless arms differ there
     work = partial(measure, scored="metric" in kinds, data="dataset" in kinds)
-    results = workers.each(work, shrink(runs, planned.grid.probe), PARALLEL, done)
+    results = each(work, shrink(runs, planned.grid.probe), PARALLEL, done)
     return [_probed_cell(planned, *pair) for pair in zip(cells, results, strict=True)]
 
 
@@ -118,19 +157,23 @@ def baseline_of(planned: Plan, probed: Sequence[Probed]) -> Probed:
     return next(one for one in probed if one.arm == planned.baseline)
 
 
-def _build(cell: Cell) -> Sizes:
-    """Build a run on the meta device."""
-    experiment = Experiment.build(cell.resolved)
-    experiment.check()
-    train = experiment.train
-    with cell.resolved.refusals(), torch.device("meta"):
-        model = as_module(construct_model(train))
-        held = sum(p.numel() * p.element_size() for p in model.parameters())
+def _build(resolved: Resolved, here: bool, processes: Mapping[str, int]) -> Sizes:
+    """Build a run on the meta device; `processes` share the batch of one that uses GPUs."""
+    with kernels_for_fakes():
+        experiment = Experiment.build(resolved)
+        experiment.check(here=here)
+        train = experiment.train
+        with resolved.refusals():
+            count = processes.get(resolved.identity)
+            memory = step_memory(train, count) if count else None
+            with torch.device("meta"):
+                model = as_module(construct_model(train))
+    held = sum(p.numel() * p.element_size() for p in model.parameters())
     copies = 1 + OPTIMIZER_COPIES + len(train.loss.averages()) + 1  # the last: what is sampled from
-    return Sizes(KEPT * copies * held, train.batch_size / min(train.batch_size, BATCH))
+    return Sizes(KEPT * copies * held, train.batch_size / min(train.batch_size, BATCH), memory)
 
 
-def _distinct(cells: Sequence[Cell]) -> list[Cell]:
+def distinct(cells: Sequence[Cell]) -> list[Cell]:
     """Return one cell for each arm and each thing that it tries: seeds share a check."""
     first: dict[tuple[str, tuple[tuple[str, str], ...]], Cell] = {}
     for cell in cells:
@@ -142,7 +185,7 @@ def _probed(planned: Plan) -> list[Cell]:
     """Return the first of what each arm tries, and all that the baseline tries."""
     seen: set[str] = set()
     chosen = []
-    for cell in _distinct(planned.cells):
+    for cell in distinct(planned.cells):
         if cell.arm == planned.baseline or cell.arm not in seen:
             seen.add(cell.arm)
             chosen.append(cell)

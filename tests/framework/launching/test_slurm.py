@@ -145,6 +145,41 @@ def test_what_sbatch_refuses_is_shown_in_its_words(grid):
     assert not grid.exists()
 
 
+def test_a_dead_node_requeues_its_runs(cluster, planned, grid, undisturbed):
+    act(grid, WAITING)
+    launched = launch(planned, grid, on_slurm())
+    until(lambda: len(list(grid.glob("*/*/state.json"))) == 4, "checkpoints")
+    cluster.kill_node()
+    died = int((grid / launched.submission.jobs[0].cells[0] / "lock").read_text().split()[0])
+    os.killpg(died, signal.SIGKILL)  # the other runs go on as orphans: their locks say so
+    cluster.start_node()
+    until(lambda: all("Restarts=1" in said("scontrol", "show", "job", j.id)
+                      for j in launched.submission.jobs), "the requeues")  # fmt: skip
+    assert {"running", "queued"} >= set(states(grid).values())
+    (grid / "go").touch()
+    until(lambda: ended(grid), "everything")
+    assert results(grid) == undisturbed
+    again = starts(grid)[launched.submission.jobs[0].cells[0]]
+    assert (again[0], int(again[1]) >= 5) == ("0", True)  # from its checkpoint
+
+
+def test_an_array_that_is_refused_leaves_those_before_it(grid):
+    refused = {"small": {"train.batch_size": 8},
+               "big": {"train.batch_size": 9, "launch.partition": "nowhere"}}  # fmt: skip
+    arms = [f"grid.arms = {refused}", "grid.axes = {}", "grid.seeds = 2"]
+    words = (
+        r"sbatch refuses: sbatch: error: .*partition.*nowhere.* \(from --partition nowhere or "
+        r"launch\.partition\); 4 of 6 runs were submitted: launch again for the rest"
+    )
+    with pytest.raises(UserError, match=words):
+        launch(toy_plan(*arms), grid, on_slurm())
+    assert sum(bool(job.id) for job in Manifest.read(grid).submissions[0].jobs) == 4
+    mended = launch(toy_plan(arms[0].replace("nowhere", "debug"), *arms[1:]), grid, on_slurm())
+    assert [directory.partition("/")[0] for directory in mended.started] == ["big", "big"]
+    until(lambda: ended(grid), "everything")
+    assert all(each == ["0"] for each in starts(grid).values())
+
+
 def test_fail_fast_stops_the_other_jobs_of_an_array(planned, grid):
     act(grid, {"target_decay=0.9": {"fail": 3}, "target_decay=0.99": {"wait": 3}})
     launched = launch(planned, grid, on_slurm(fail_fast=True))
