@@ -51,8 +51,8 @@ def check(
     elif len(planned.arms) > 1:  # one has nothing to be compared with
         findings = probing.probe(planned, _progress(len(planned.arms)), each=each)
         _say(
-            f"probed {findings.runs} arms in {findings.seconds:.0f} s "
-            f"({findings.cpu_seconds:.0f} s of CPU time): each does something of its own"
+            f"probed {findings.runs} arms in {findings.seconds:.0f} s: each does something of its "
+            "own"
         )
     found = cost.estimate(grid, decisions, sizes, findings)
     for warning in found.warnings():

@@ -100,7 +100,7 @@ class CleanProcess:
                 while isinstance(answer := self._pipe.recv(), int):
                     if done is not None:
                         done(answer)
-            except (EOFError, BrokenPipeError) as error:
+            except (EOFError, ConnectionError) as error:
                 raise UserError("the process that checks was killed: too little memory?") from error
         results: list[Result | Failure] = answer
         return results
@@ -127,7 +127,7 @@ def _serve(pipe: Connection, other: Connection) -> None:
     """Work until the launcher closes its end; the entry point of the process."""
     other.close()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it and its forks without a word
-    with suppress(EOFError, BrokenPipeError):
+    with suppress(EOFError, ConnectionError):
         while True:
             work, tasks, parallel, paths = pipe.recv()
             sys.path += [path for path in paths if path not in sys.path]

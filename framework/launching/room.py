@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 
 from framework.errors import UserError
+from framework.grid.plan import Cell
 from framework.grid.resources import Resources
 from framework.launching.decisions import Decision
 from framework.launching.former import Former
 from framework.probing.probe import Sizes
 from framework.training.memory import Memory
 
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 SMALLER = "raise train.accumulation, or set train.checkpointing = 1"
 
 
@@ -60,7 +61,10 @@ def needs(decisions: Sequence[Decision], sizes: Mapping[str, Sizes], former: For
 
     What a former run measured counts before what was estimated.
     """
-    first = {d.cell.arm: d.cell for d in reversed(decisions) if d.run}
+    first: dict[str, Cell] = {}
+    for decision in decisions:
+        if decision.run:
+            first.setdefault(decision.cell.arm, decision.cell)
     found = []
     for arm, cell in first.items():
         memory: Memory | None = sizes[arm].memory
@@ -86,4 +90,4 @@ def room_of(resources: Resources) -> int:
 
 
 def _size(count: int) -> str:
-    return f"{count / GIB:.3g} GiB"
+    return f"{count / GIB:.3g} GiB" if count >= GIB else f"{count / MIB:.3g} MiB"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +51,6 @@ class Findings:
     shrunk: bool
     runs: int
     seconds: float
-    cpu_seconds: float
 
 
 def check(
@@ -117,7 +115,7 @@ def probe(
     Raises:
         UserError: an arm fails, equals another, or changes what it does not declare.
     """
-    began, cpu = time.monotonic(), _cpu_seconds()
+    began = time.monotonic()
     probed = probe_all(planned, done, each)
     baseline = baseline_of(planned, probed)
     wrong = refusals(probed, baseline)
@@ -130,7 +128,6 @@ def probe(
         shrunk=bool(planned.grid.probe),
         runs=len(probed),
         seconds=time.monotonic() - began,
-        cpu_seconds=_cpu_seconds() - cpu,
     )
 
 
@@ -213,8 +210,3 @@ def _first_difference(one: Probed, baseline: Probed) -> str:
         return f"not probed: {one.problem or baseline.problem}"
     groups = one.fingerprint.differing(baseline.fingerprint)
     return groups[0] if groups else "nothing (declared equivalent)"
-
-
-def _cpu_seconds() -> float:
-    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in spent)

@@ -151,7 +151,9 @@ def test_a_dead_node_requeues_its_runs(cluster, planned, grid, undisturbed):
     until(lambda: len(list(grid.glob("*/*/state.json"))) == 4, "checkpoints")
     cluster.kill_node()
     died = int((grid / launched.submission.jobs[0].cells[0] / "lock").read_text().split()[0])
-    os.killpg(died, signal.SIGKILL)  # the other runs go on as orphans: their locks say so
+    os.killpg(
+        os.getpgid(died), signal.SIGKILL
+    )  # the other runs go on as orphans: their locks say so
     cluster.start_node()
     until(lambda: all("Restarts=1" in said("scontrol", "show", "job", j.id)
                       for j in launched.submission.jobs), "the requeues")  # fmt: skip
