@@ -41,7 +41,7 @@ def test_what_lowers_memory_lowers_the_estimate():
         return memory.step_memory(train_of("models.dit.depth = 2", *sets), processes).peak
 
     whole = peak()
-    assert peak("train.checkpointing = 1") < 0.7 * whole
+    assert peak("train.checkpointing = 1") < 0.8 * whole
     assert peak("train.accumulation = 4") < 0.6 * whole
     assert peak(processes=2) < 0.8 * whole
     assert peak("train.precision = 'bf16'") < whole
