@@ -96,7 +96,7 @@ def program() -> int:
         decisions = decide(grid, planned, given.retry)[1]
         probed = not given.no_probe
         findings, cost = checking.check(
-            planned, grid, decisions, each=clean.each, probed=probed, here=not on_slurm
+            planned, grid, decisions, clean=clean, probed=probed, here=not on_slurm
         )
     if given.budget is not None:
         cost.check(given.budget)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from framework.grid.plan import Plan
 from framework.launching import cost
+from framework.launching.clean import CleanProcess
 from framework.launching.cost import Cost
 from framework.launching.decisions import Decision
 from framework.probing import probe as probing
 from framework.probing.probe import Findings, Sizes
-from framework.probing.workers import Each
 
 NO_PROBE = "--no-probe: nobody looked whether the arms differ in what they do"
 
@@ -22,7 +22,7 @@ def check(
     grid: Path,
     decisions: Sequence[Decision],
     *,
-    each: Each,
+    clean: CleanProcess,
     probed: bool,
     here: bool,
 ) -> tuple[Findings | None, Cost]:
@@ -34,22 +34,22 @@ def check(
         planned: The grid.
         grid: Its folder.
         decisions: What happens to each cell.
-        each: What applies a function to runs, in a fork each.
+        clean: Where runs are read, built and probed.
         probed: Whether to probe.
         here: Whether the runs are to be made on this machine.
 
     Raises:
         UserError: an arm is refused, or cannot fit on its GPU; the message says why.
     """
-    sizes: dict[str, Sizes] = probing.check(planned, each=each, here=here)
-    probing.read_again(planned, each)
+    sizes: dict[str, Sizes] = probing.check(planned, each=clean.each, here=here)
+    clean.read(planned)
     findings = None
     if not any(decision.run for decision in decisions):
         pass
     elif not probed:
         _say(NO_PROBE)
     elif len(planned.arms) > 1:  # one has nothing to be compared with
-        findings = probing.probe(planned, _progress(len(planned.arms)), each=each)
+        findings = probing.probe(planned, _progress(len(planned.arms)), each=clean.each)
         _say(
             f"probed {findings.runs} arms in {findings.seconds:.0f} s: each does something of its "
             "own"

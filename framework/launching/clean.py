@@ -2,8 +2,9 @@
 
 It is forked before anything that a configuration names is imported. Each run goes there as the job
 will get it, as a `config.gin` with the files of its plug-ins beside, and is read, resolved and
-worked on in a fork of its own: what one run's plug-ins or components do to the interpreter does not
-reach another's, nor does the launcher's own state.
+worked on in a fork: what one run's plug-ins or components do to the interpreter does not reach
+another's, nor does the launcher's own state. Runs that differ in their seed alone share a fork
+where they are only read.
 """
 
 from __future__ import annotations
@@ -12,21 +13,24 @@ import multiprocessing
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import framework.training.experiment  # noqa: F401  (registers what config.gin binds)
 from framework import plugins
 from framework.configuration import Configuration, Resolved
 from framework.errors import UserError
+from framework.grid.plan import Cell, Plan
 from framework.launching import snapshots
 from framework.probing import workers
+from framework.probing.probe import PARALLEL
 from framework.probing.workers import Failure
 
 Result = TypeVar("Result")
@@ -93,17 +97,52 @@ class CleanProcess:
         Raises:
             UserError: the process was killed.
         """
-        with tempfile.TemporaryDirectory(prefix="tvmlab-check-") as folder:
-            frozen = _write(Path(folder), tasks)
-            try:
-                self._pipe.send((partial(_loaded, work), frozen, parallel, sys.path))
-                while isinstance(answer := self._pipe.recv(), int):
-                    if done is not None:
-                        done(answer)
-            except (EOFError, ConnectionError) as error:
-                raise UserError("the process that checks was killed: too little memory?") from error
-        results: list[Result | Failure] = answer
+        with _frozen(tasks) as frozen:
+            return self._ask(partial(_loaded, work), frozen, parallel, done)
+
+    def read(self, planned: Plan) -> None:
+        """See that every cell of a grid is the run that it is to be, as its job reads it.
+
+        Raises:
+            UserError: one is not; the message names its arm.
+        """
+        groups = [list(cells) for _, cells in groupby(planned.cells, _but_for_the_seed)]
+        with _frozen([cell.resolved for cell in planned.cells]) as frozen:
+            files = iter(frozen)
+            tasks = [[next(files) for _ in cells] for cells in groups]
+            found = self._ask(_read, tasks, PARALLEL)
+        for cells, failure in zip(groups, found, strict=True):
+            if failure is not None:
+                raise UserError(f"arm '{cells[0].arm}': {failure.why}")
+
+    def _ask(
+        self,
+        work: Callable[[Any], Any],
+        tasks: Sequence[Any],
+        parallel: int,
+        done: Callable[[int], None] | None = None,
+    ) -> list[Any]:
+        """Have `workers.each` run in the clean process."""
+        try:
+            self._pipe.send((work, tasks, parallel, sys.path))
+            while isinstance(answer := self._pipe.recv(), int):
+                if done is not None:
+                    done(answer)
+        except (EOFError, ConnectionError) as error:
+            raise UserError("the process that checks was killed: too little memory?") from error
+        results: list[Any] = answer
         return results
+
+
+def _but_for_the_seed(cell: Cell) -> tuple[str, Mapping[str, str]]:
+    return cell.arm, cell.tuned
+
+
+@contextmanager
+def _frozen(runs: Sequence[Resolved]) -> Iterator[list[Frozen]]:
+    """Yield runs as files, in a folder that goes with the context."""
+    with tempfile.TemporaryDirectory(prefix="tvmlab-check-") as folder:
+        yield _write(Path(folder), runs)
 
 
 def _write(folder: Path, runs: Sequence[Resolved]) -> list[Frozen]:
@@ -121,6 +160,11 @@ def _write(folder: Path, runs: Sequence[Resolved]) -> list[Frozen]:
 
 def _loaded(work: Callable[[Resolved], Result], frozen: Frozen) -> Result:
     return work(frozen.load())
+
+
+def _read(files: Sequence[Frozen]) -> None:
+    for frozen in files:
+        frozen.load()
 
 
 def _serve(pipe: Connection, other: Connection) -> None:

@@ -17,7 +17,7 @@ from framework.probing.declared import differing, kinds_of
 from framework.probing.measuring import Measured, measure
 from framework.probing.shrinking import BATCH, shrink
 from framework.probing.verdicts import Probed, refusals
-from framework.probing.workers import Each, Failure, Result
+from framework.probing.workers import Each, Failure
 from framework.training.checkpoints import KEPT
 from framework.training.experiment import Experiment
 from framework.training.memory import Memory, kernels_for_fakes, step_memory
@@ -71,33 +71,16 @@ def check(
     Raises:
         UserError: a component refuses its settings; the message names the arm.
     """
-    cells = distinct(planned.cells)
+    cells = _distinct(planned.cells)
     processes = {c.identity: c.resources.nodes * max(1, c.resources.gpus) for c in cells if c.gpus}
     work = partial(_build, here=here, processes=processes)
-    sizes = each(work, [cell.resolved for cell in cells], PARALLEL, done)
-    return dict(zip([cell.arm for cell in cells], _without_failures(cells, sizes), strict=True))
-
-
-def read_again(planned: Plan, each: Each) -> None:
-    """See that every cell that `check` leaves out, a seed of a distinct one, is read as it is.
-
-    Raises:
-        UserError: one is not; the message names its arm.
-    """
-    checked = {cell.identity for cell in distinct(planned.cells)}
-    cells = [cell for cell in planned.cells if cell.identity not in checked]
-    _without_failures(cells, each(_identity, [cell.resolved for cell in cells], PARALLEL))
-
-
-def _identity(resolved: Resolved) -> str:
-    return resolved.identity
-
-
-def _without_failures(cells: Sequence[Cell], results: Sequence[Result | Failure]) -> list[Result]:
+    results = each(work, [cell.resolved for cell in cells], PARALLEL, done)
+    sizes = {}
     for cell, result in zip(cells, results, strict=True):
         if isinstance(result, Failure):
             raise UserError(f"arm '{cell.arm}': {result.why}")
-    return [result for result in results if not isinstance(result, Failure)]
+        sizes[cell.arm] = result
+    return sizes
 
 
 def probe(
@@ -170,7 +153,7 @@ def _build(resolved: Resolved, here: bool, processes: Mapping[str, int]) -> Size
     return Sizes(KEPT * copies * held, train.batch_size / min(train.batch_size, BATCH), memory)
 
 
-def distinct(cells: Sequence[Cell]) -> list[Cell]:
+def _distinct(cells: Sequence[Cell]) -> list[Cell]:
     """Return one cell for each arm and each thing that it tries: seeds share a check."""
     first: dict[tuple[str, tuple[tuple[str, str], ...]], Cell] = {}
     for cell in cells:
@@ -182,7 +165,7 @@ def _probed(planned: Plan) -> list[Cell]:
     """Return the first of what each arm tries, and all that the baseline tries."""
     seen: set[str] = set()
     chosen = []
-    for cell in distinct(planned.cells):
+    for cell in _distinct(planned.cells):
         if cell.arm == planned.baseline or cell.arm not in seen:
             seen.add(cell.arm)
             chosen.append(cell)

@@ -67,7 +67,7 @@ def test_no_run_sees_what_another_or_the_launcher_imported(planned):
         found = clean.each(plugin_state, [cell.resolved for cell in made.cells], 2)
         assert found == [(cell.identity, False) for cell in made.cells]
         assert set(probe.check(made, each=clean.each)) == {arm.name for arm in made.arms}
-        probe.read_again(made, clean.each)
+        clean.read(made)
 
 
 def test_a_run_that_reads_back_as_another_is_refused(planned):
@@ -75,7 +75,7 @@ def test_a_run_that_reads_back_as_another_is_refused(planned):
         made = planned()
         vars(made.cells[1].resolved)["identity"] = "0" * 64
         with pytest.raises(UserError, match=r"arm 'target_decay=0\.9': its configuration, written"):
-            probe.read_again(made, clean.each)
+            clean.read(made)
 
 
 def test_progress_is_told_and_a_killed_process_is_an_error(planned):
