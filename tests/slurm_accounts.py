@@ -1,6 +1,7 @@
 """Accounting for a throw-away SLURM: a database and slurmdbd in the cluster's own folder.
 
-Needs the Debian packages slurmdbd, slurm-wlm-mysql-plugin and mariadb-server-core.
+Needs the Debian packages slurmdbd, slurm-wlm-mysql-plugin, mariadb-server-core and
+mariadb-client-core.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-PROGRAMS = ("slurmdbd", "mariadbd", "mariadb-install-db", "sacct", "sacctmgr")
+PROGRAMS = ("slurmdbd", "mariadbd", "mariadb-install-db", "my_print_defaults", "sacct", "sacctmgr")
 PASSWORD = "throw-away"
 OPEN = f"GRANT ALL ON *.* TO slurm@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
 

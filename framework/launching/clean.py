@@ -49,6 +49,7 @@ class Frozen:
         Raises:
             UserError: it is another run.
         """
+        sys.path.insert(0, str(self.path.parent))  # as a job does
         resolved = Configuration.load([self.path]).resolve()
         if resolved.identity != self.identity:
             raise UserError(

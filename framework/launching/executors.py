@@ -18,10 +18,10 @@ from submitit.core.utils import FailedJobError
 from framework.errors import UserError
 from framework.grid.resources import Resources
 from framework.launching import refusals
+from framework.launching.outcomes import JOBS
 from framework.launching.pool import Pool
 
 YEARS_IN_MINUTES = 10 * 365 * 24 * 60  # submitit's local jobs end after two minutes otherwise
-JOBS = ".jobs"
 SIGNAL_SECONDS = 90
 EXECUTORS = ("auto", "slurm", "local", "inline")
 

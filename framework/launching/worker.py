@@ -48,6 +48,7 @@ def work(
         if outcomes.is_wanted(run, created):
             _limit_threads(threads)
             outcomes.reset(run)
+            sys.path.insert(0, str(run))  # its copies of plug-ins, before the originals
             load_runner(runner)(run)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from framework.errors import UserError
 from framework.grid.manifest import Manifest
+from framework.launching import presenting
 from framework.launching.cancelling import cancel
 from framework.launching.launch import launch
 from framework.launching.states import read_states
@@ -189,6 +190,16 @@ def test_fail_fast_stops_the_other_jobs_of_an_array(planned, grid):
     assert "failed" in states(grid).values()
     assert not {"done", "diverged"} & set(states(grid).values())
     assert (grid / launched.submission.stop).exists()
+
+
+def test_a_setup_command_that_fails_is_told_with_its_words(grid, capfd):
+    planned = toy_plan("grid.seeds = 1", "launch.setup = ['echo no such module; exit 7']")
+    launched = launch(planned, grid, on_slurm())
+    until(lambda: set(states(grid).values()) == {"failed"}, "the end")
+    presenting.show_failures(grid, read_states(grid, launched.manifest))
+    told = capfd.readouterr().err
+    assert f"failed at step 0: job {launched.submission.jobs[0].id} failed" in told
+    assert "    no such module" in told
 
 
 def test_a_prefix_stands_before_python(grid):
