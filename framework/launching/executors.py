@@ -18,7 +18,6 @@ from submitit.core.utils import FailedJobError
 from framework.errors import UserError
 from framework.grid.resources import Resources
 from framework.launching import refusals
-from framework.launching.outcomes import JOBS
 from framework.launching.pool import Pool
 
 YEARS_IN_MINUTES = 10 * 365 * 24 * 60  # submitit's local jobs end after two minutes otherwise

@@ -16,7 +16,7 @@ import torch
 from framework.errors import UserError
 from framework.grid.manifest import Job, Manifest, Submission
 from framework.grid.plan import Plan
-from framework.launching import arrays, claims, executors, folders
+from framework.launching import arrays, claims, executors, folders, outcomes
 from framework.launching.decisions import Decision, decide
 from framework.launching.pool import Pool, cores
 
@@ -110,8 +110,8 @@ def _new_submission(executor: str, todo: Sequence[Decision], options: Options) -
     token = uuid.uuid4().hex[:8]
     cells = [decision.cell.directory for decision in todo]
     jobs = arrays.plan_jobs(todo) if executor == "slurm" else [Job("", cells)]
-    lock = f"{executors.JOBS}/{token}.lock" if executor == "local" else ""
-    stop = f"{executors.JOBS}/{token}.stop" if options.fail_fast else ""
+    lock = f"{outcomes.JOBS}/{token}.lock" if executor == "local" else ""
+    stop = f"{outcomes.JOBS}/{token}.stop" if options.fail_fast else ""
     return Submission(executor, token, socket.gethostname(), time.time(), jobs, lock, stop)
 
 
@@ -124,7 +124,7 @@ def _start_local(
         UserError: it ended before it began.
     """
     pool = local_pool(grid, submission, todo, options)
-    job = executors.submit_local(grid / executors.JOBS, pool, code)
+    job = executors.submit_local(grid / outcomes.JOBS, pool, code)
     submission.jobs[0].id = str(job.job_id)
     lock = grid / submission.lock
     deadline = time.monotonic() + START_SECONDS
