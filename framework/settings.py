@@ -32,6 +32,18 @@ LocalPath = Annotated[str, Local]
 
 
 @dataclass(frozen=True)
+class Content:
+    """Marks, in `Annotated`, a text that says where something lies and counts by what is in it.
+
+    `pin` returns the text with the content's digest, as the frozen configuration has it, and raises
+    a UserError where there is no such thing; `digest` returns what enters a run's identity.
+    """
+
+    pin: Callable[[str], str]
+    digest: Callable[[str], str]
+
+
+@dataclass(frozen=True)
 class Setting:
     """One setting of a component: its name, type and default (`REQUIRED` without one)."""
 
@@ -48,6 +60,12 @@ class Setting:
     def local(self) -> bool:
         """Whether it is a path or the like, which does not enter a run's identity."""
         return any(Local in getattr(p, "__metadata__", ()) for p in _parts(self.annotation))
+
+    @property
+    def content(self) -> Content | None:
+        """How it is pinned, where it counts by its content."""
+        metadata = (m for p in _parts(self.annotation) for m in getattr(p, "__metadata__", ()))
+        return next((m for m in metadata if isinstance(m, Content)), None)
 
     def kinds(self) -> list[Kind]:
         """Return the kinds of component that the setting may refer to."""
@@ -68,8 +86,14 @@ class Setting:
         try:
             _adapter(self.annotation).validate_python(value, strict=True)
         except ValidationError as error:
-            return _first_message(error)
+            return _first_message(error) + self._range(error)
         return None
+
+    def _range(self, error: ValidationError) -> str:
+        """Return the whole range where one of its two ends was crossed."""
+        crossed = error.errors()[0]["type"].startswith(("greater_than", "less_than"))
+        whole = self.describe()
+        return f" ({whole})" if crossed and "<" in whole and ">" in whole else ""
 
 
 def settings_of(build: Callable[..., Any], given: tuple[str, ...]) -> dict[str, Setting]:

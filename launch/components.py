@@ -1,7 +1,7 @@
 """List the components that a gin file can name, with their settings.
 
-python launch/components.py                  every kind and name
-python launch/components.py loss             one kind, with settings, defaults and ranges
+python launch/components.py                  every kind and name, with settings and defaults
+python launch/components.py loss             one kind, with a line for each setting and its range
 python launch/components.py losses.tvm       one component; `tvm` will do where it is unique
 """
 
@@ -58,7 +58,13 @@ def _find(name: str) -> list[Component]:
 def _print_all(console: Console) -> None:
     for kind in KINDS.values():
         console.print(f"[bold]{kind.name}[/bold] ({kind.module}.*){_given(kind)}")
-        _print_rows(console, [(c.selector, c.summary) for c in registry.components(kind.name)])
+        components = registry.components(kind.name)
+        width = max((len(component.selector) for component in components), default=0)
+        for component in components:
+            console.print(f"    {component.selector.ljust(width)}  {escape(component.summary)}")
+            if component.settings:
+                settings = ", ".join(map(_with_default, component.settings.values()))
+                console.print(f"      [dim]{escape(settings)}[/dim]")
     if plugins.failure_note():
         console.print(escape(plugins.failure_note().strip()))
 
@@ -81,6 +87,10 @@ def _print_rows(console: Console, rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths))
         console.print(f"    {escape(cells.rstrip())}")
+
+
+def _with_default(setting: Setting) -> str:
+    return setting.name if setting.required else f"{setting.name} = {_literal(setting.default)}"
 
 
 def _given(kind: Kind) -> str:

@@ -16,8 +16,8 @@ def arguments() -> argparse.Namespace:
     parser = command.parser(__doc__ or "")
     add = parser.add_argument
     add("directory", type=Path, metavar="RUN", help="the folder of a run")
-    add("--nfe", nargs="+", type=command.positive, default=[1], metavar="N", help="network "
-        "evaluations a sample (default: 1)")  # fmt: skip
+    add("--nfe", nargs="+", type=command.positive, default=[], metavar="N", help="network "
+        "evaluations a sample (default: the run's)")  # fmt: skip
     add("--classes", nargs="+", type=int, default=[], metavar="C", help="default: all")
     add("--count", type=command.positive, default=8, metavar="N", help="of each class (8)")
     add("--w", type=float, metavar="W", help="guidance weight (default: the run's)")

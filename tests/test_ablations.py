@@ -1,13 +1,15 @@
 """The grids of the paper: every file plans at every scale, and every arm can be built."""
 
+import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from framework.configuration import Configuration
 from framework.grid.plan import plan
 from framework.training.experiment import Experiment
+from tests.components.datasets.idx_files import write_clothes
+from tests.components.datasets.latents_files import write_latents
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "gin/ablations"
@@ -17,23 +19,23 @@ WANTED = {
     *("table3_trunc", "table3_clamp", "table3_gap", "table4a", "table4b", "table4c", "table4d"),
     *("figure4", "figure5", "figure7", "figure9", "figure10"),
 }
+PUBLISHED = {  # numbers of the paper that a file's opening comment has to name, in their order
+    "table3_trunc": "4.59 4.00 4.01 7.88 3.70",
+    "table3_clamp": "3.88 4.11 4.00 3.66 3.83",
+    "table3_gap": "5.12 3.72 3.95 3.82 3.94",
+    "table4a": "9.37 6.66 5.14 4.81",
+    "table4b": "10.24 5.08 4.90 6.04",
+    "table4c": "3.72 3.35 3.82 3.27 6.04 4.60 9.32 7.02",
+    "table4d": "3.72 3.35 3.91 3.18 3.88 2.97 3.97 3.07",
+    "figure9": "3.44 3.36",
+    "figure10": "0.81 46.7 0.95 71.4 0.86 59.5 0.69 55.7",
+}
 
 
 @pytest.fixture(scope="module")
 def clothes(tmp_path_factory):
     """A folder with Fashion-MNIST's files, of twenty images."""
-    folder = tmp_path_factory.mktemp("clothes")
-    for part in ("train", "t10k"):
-        labels = np.arange(20, dtype=np.uint8) % 10
-        write_idx(folder / f"{part}-labels-idx1-ubyte", labels)
-        pixels = np.random.default_rng(0).integers(256, size=(20, 28, 28), dtype=np.uint8)
-        write_idx(folder / f"{part}-images-idx3-ubyte", pixels)
-    return folder
-
-
-def write_idx(path, array):
-    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-    path.write_bytes(bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes())
+    return write_clothes(tmp_path_factory.mktemp("clothes"))
 
 
 def at_scale(table, scale, folder):
@@ -75,6 +77,39 @@ def test_it_runs_on_fashion_mnist_when_one_line_changes(table, clothes, tmp_path
     large = checked(path, [f"datasets.fashion_mnist.path = {str(clothes)!r}"])
     assert [arm.name for arm in large.arms] == [arm.name for arm in small.arms]
     assert {cell.resolved.settings["train.batch_size"] for cell in large.cells} == {256}
+
+
+@pytest.fixture(scope="module")
+def latents(tmp_path_factory):
+    """A file of two latents of 256x256 images."""
+    path = tmp_path_factory.mktemp("latents") / "latents.h5"
+    return write_latents(path, count=2, resolution=32, classes=1000)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
+def test_it_runs_on_imagenet_when_one_line_changes(table, latents, tmp_path):
+    """All but the FID, which needs weights that only its user can fetch."""
+    path = at_scale(table, "imagenet256_ablations.gin", tmp_path)
+    sets = [f"datasets.latents.path = {str(latents)!r}", "datasets.latents.vae = None"]
+    large = checked(path, [*sets, "evaluation.metrics = ()"])
+    settings = [cell.resolved.settings for cell in large.cells]
+    assert {s["models.dit.hidden_size"] for s in settings} == {1152}
+    if table.stem != "figure10":
+        assert {(s["train.steps"], s["train.batch_size"]) for s in settings} == {(200_000, 1024)}
+
+
+@pytest.mark.parametrize(
+    "table", [path for path in TABLES if path.stem in WANTED], ids=lambda path: path.stem
+)
+def test_it_is_a_lab_note(table):
+    note = re.sub(r"\n#? *", " ", re.split(r"\n(?!#)", table.read_text())[0])
+    kind, number = re.fullmatch(r"(table|figure)(\d+[a-d]?)(?:_\w+)?", table.stem).groups()
+    assert note.startswith(f"# {kind.capitalize()} {number}")
+    for part in ("Published", "Expected: ", "Wall time (", f"--gin gin/ablations/{table.name}"):
+        assert part in note
+    numbers = re.findall(r"\d+\.\d+", note[note.index("Published") : note.index("Expected")])
+    wanted = PUBLISHED.get(table.stem, "").split()
+    assert [n for n in numbers if n in wanted] == wanted
 
 
 def test_the_bound_of_theorem_1_is_planned_in_the_plane():

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from components.checks import at_least, require
-from components.datasets.points import dots, in_turn
+from components.datasets.points import FreshPoints
 from framework import register
 from framework.protocols import Examples
 from framework.settings import PositiveInt
 
 
 @register.dataset("checkerboard")
-class Checkerboard:
+class Checkerboard(FreshPoints):
     """Uniform points on the dark cells of a square board, a class for each row; draws are fresh.
 
     The board is scaled so that a coordinate has standard deviation about 1.
@@ -25,16 +25,9 @@ class Checkerboard:
 
     def __init__(self, cells: PositiveInt = 4, size: PositiveInt = 10_000) -> None:
         require(cells % 2 == 0, f"cells is {cells}: it has to be an even number")
-        self.name = "checkerboard"
-        self.shape: tuple[int, ...] = (2,)
         self.cells = int(at_least("cells", cells, 2))
-        self.num_classes = self.cells
         self.half_width = 3**0.5  # of a uniform distribution with standard deviation 1
-        self._size = int(at_least("size", size, 1))
-
-    def __len__(self) -> int:
-        """Return the number of examples in an epoch."""
-        return self._size
+        super().__init__("checkerboard", self.cells, size)
 
     def examples(self, indices: Tensor, u: Tensor) -> Examples:
         """Return fresh points (B, 2) of the rows of indices (B,), from uniforms (B, 2)."""
@@ -44,15 +37,3 @@ class Checkerboard:
         column = 2 * dark + row % 2 + (place - dark)
         board = torch.stack([column, row + u[:, 1]], dim=-1) / self.cells  # in [0, 1]²
         return Examples(((2 * board - 1) * self.half_width).float(), row)
-
-    def labels(self) -> Tensor:
-        """Return the labels of an epoch (size,)."""
-        return in_turn(self._size, self.num_classes)
-
-    def held_out(self) -> Examples:
-        """Return no examples: there is no end of fresh ones."""
-        return Examples(torch.empty(0, 2), torch.empty(0, dtype=torch.int64))
-
-    def images(self, x: Tensor) -> Tensor:
-        """Return a picture of each point (B, 2) as uint8 (B, 32, 32, 1)."""
-        return dots(x)

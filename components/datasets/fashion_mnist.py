@@ -11,7 +11,7 @@ from components.checks import require
 from components.datasets.idx import read_idx
 from components.datasets.memory import ImagesInMemory
 from framework import UserError, register
-from framework.settings import NonNegativeInt
+from framework.settings import LocalPath, NonNegativeInt
 
 
 @register.dataset("fashion_mnist")
@@ -25,7 +25,7 @@ class FashionMNIST(ImagesInMemory):
         padding: pixels of the background on each side; 2 makes 32x32.
     """
 
-    def __init__(self, path: str, padding: NonNegativeInt = 0) -> None:
+    def __init__(self, path: LocalPath, padding: NonNegativeInt = 0) -> None:
         require(padding >= 0, f"padding is {padding}: it has to be at least 0")
         folder = Path(path).expanduser()
         train, held_out = (_read(folder, part, padding) for part in ("train", "t10k"))

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from components.checks import at_least, positive
-from components.datasets.points import dots, in_turn
+from components.datasets.points import FreshPoints
 from framework import register
 from framework.protocols import Examples
 from framework.settings import Positive, PositiveInt
 
 
 @register.dataset("gaussian_mixture", added={"labelled": True})
-class GaussianMixture:
+class GaussianMixture(FreshPoints):
     """Equal Gaussians on a circle around the origin, one a class; every draw is fresh.
 
     Along x_t = (1 - t) x0 + t x1 component k is N((1 - t) m_k, v_t) with
@@ -39,37 +39,18 @@ class GaussianMixture:
         size: PositiveInt = 10_000,
         labelled: bool = True,
     ) -> None:
-        self.name = "gaussian_mixture"
-        self.shape: tuple[int, ...] = (2,)
         self._components = int(at_least("components", components, 1))
-        self.num_classes = self._components if labelled else 1
+        super().__init__("gaussian_mixture", self._components if labelled else 1, size)
         self.std = positive("std", std)
-        self._size = int(at_least("size", size, 1))
         angles = 2 * math.pi * torch.arange(components, dtype=torch.float64) / components
         circle = torch.stack([angles.cos(), angles.sin()], dim=-1)
         self.means = positive("radius", radius) * circle  # (K, 2)
-
-    def __len__(self) -> int:
-        """Return the number of examples in an epoch."""
-        return self._size
 
     def examples(self, indices: Tensor, u: Tensor) -> Examples:
         """Return fresh points (B, 2) of the classes of indices (B,), from uniforms (B, 2)."""
         own = indices % self._components
         x = self.means[own] + self.std * torch.special.ndtri(u)
         return Examples(x.float(), own % self.num_classes)
-
-    def labels(self) -> Tensor:
-        """Return the labels of an epoch (size,)."""
-        return in_turn(self._size, self.num_classes)
-
-    def held_out(self) -> Examples:
-        """Return no examples: there is no end of fresh ones."""
-        return Examples(torch.empty(0, 2), torch.empty(0, dtype=torch.int64))
-
-    def images(self, x: Tensor) -> Tensor:
-        """Return a picture of each point (B, 2) as uint8 (B, 32, 32, 1)."""
-        return dots(x)
 
     def velocity(self, x: Tensor, t: Tensor, c: Tensor) -> Tensor:
         """Return the exact velocity u(x, t) of class c, or of the mixture for the empty class.

@@ -47,8 +47,8 @@ class PID:
     """Physics-informed distillation (equation 19; Tee et al., 2024): jumps from noise only.
 
     || d f(x_1, s)/ds - sg u_phi(x_1 + f(x_1, s), s) ||² / w², t being 1. With the teacher `frozen`
-    u_phi is the network with the weights that training starts from, which have to be those of a
-    trained velocity model. With `own` it is the network's own velocity and the flow-matching term
+    u_phi is the network with the weights that training starts from: `train.start` names the run of
+    a trained velocity model. With `own` it is the network's own velocity and the flow-matching term
     is added: the naive combination that the paper calls unstable.
 
     Args:

@@ -8,12 +8,20 @@ import pickle
 import sys
 import tempfile
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from components.checks import require
-from components.metrics.classifier import Classifier, Recipe, train
+from components.metrics.classifier import (
+    Classifier,
+    Recipe,
+    in_batches,
+    train,
+    training_images,
+)
 from framework.protocols import Dataset
 
 _log = logging.getLogger(__name__)
@@ -28,12 +36,40 @@ def default_cache() -> Path:
     return base / "tvmlab"
 
 
-def images_only(dataset: Dataset) -> None:
-    """Refuse a dataset whose examples are not images.
+class Judge:
+    """The classifier of a dataset of images; it is found or trained when first asked for.
+
+    Args:
+        dataset: small images, held in memory.
+        cache: folder to keep the classifier in; the platform's cache folder without one.
 
     Raises:
-        UserError: its shape is not (C, H, W).
+        UserError: the examples are not images.
     """
+
+    def __init__(self, dataset: Dataset, cache: str | None) -> None:
+        _check_images(dataset)
+        self._dataset, self._cache = dataset, cache
+
+    @cached_property
+    def network(self) -> Classifier:
+        """The classifier."""
+        return classifier_of(self._dataset, self._cache)
+
+    def name(self, metric: str) -> str:
+        """Return the name of a score that depends on the classifier."""
+        return f"{metric}@{self._dataset.name}-{self.network.weights_hash()}"
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the features (M, F) of images (M, C, H, W), on the CPU."""
+        return in_batches(self.network.features, images)
+
+    def training_features(self) -> Tensor:
+        """Return the features of all training images."""
+        return self.features(training_images(self._dataset))
+
+
+def _check_images(dataset: Dataset) -> None:
     require(
         len(dataset.shape) == 3,
         f"this metric judges images, and {dataset.name} has examples of shape "
@@ -55,7 +91,7 @@ def classifier_of(dataset: Dataset, cache: str | None = None) -> Classifier:
     Raises:
         UserError: the examples are not images.
     """
-    images_only(dataset)
+    _check_images(dataset)
     recipe = Recipe()
     folder = Path(cache).expanduser() if cache else default_cache()
     path = folder / f"classifier-{dataset.name}-{recipe.key(dataset)}.pt"

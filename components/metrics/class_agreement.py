@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from components.metrics.cache import classifier_of, images_only
+from components.metrics.cache import Judge
 from components.metrics.classifier import in_batches
 from framework import register
 from framework.protocols import Dataset, Score
@@ -20,18 +20,15 @@ class ClassAgreement:
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
 
-    fits = staticmethod(images_only)
-
     def __init__(self, dataset: Dataset, cache: LocalPath | None = None) -> None:
-        self._classifier = classifier_of(dataset, cache)
-        self._name = f"agreement@{dataset.name}-{self._classifier.weights_hash()}"
+        self._judge = Judge(dataset, cache)
 
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return the share of samples (M, C, H, W) sorted into labels (M,).
 
         A sample that is not finite counts as wrong.
         """
-        found = in_batches(self._classifier, samples).argmax(dim=1)
+        found = in_batches(self._judge.network, samples).argmax(dim=1)
         finite = samples.detach().cpu().flatten(1).isfinite().all(dim=1)
         hits = (found == labels.cpu()) & finite
-        return [Score(self._name, float(hits.double().mean()), "higher")]
+        return [Score(self._judge.name("agreement"), float(hits.double().mean()), "higher")]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from components.checks import at_least
-from components.metrics.cache import classifier_of, images_only
-from components.metrics.classifier import in_batches, training_images
+from components.metrics.cache import Judge
 from framework import register
 from framework.protocols import Dataset, Score
-from framework.settings import PositiveInt
+from framework.settings import LocalPath, PositiveInt
 
 
 @register.metric("coverage")
@@ -30,24 +30,24 @@ class Coverage:
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
 
-    fits = staticmethod(images_only)
-
     def __init__(
-        self, dataset: Dataset, neighbours: PositiveInt = 5, cache: str | None = None
+        self, dataset: Dataset, neighbours: PositiveInt = 5, cache: LocalPath | None = None
     ) -> None:
         self._neighbours = int(at_least("neighbours", neighbours, 1))
-        self._classifier = classifier_of(dataset, cache)
-        self._suffix = f"@{dataset.name}-{self._classifier.weights_hash()}"
-        self._real = in_batches(self._classifier.features, training_images(dataset))
+        self._judge = Judge(dataset, cache)
+
+    @cached_property
+    def _real(self) -> Tensor:
+        return self._judge.training_features()
 
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return the four shares of samples (M, C, H, W), M above k; NaN if one is not finite."""
-        features = in_batches(self._classifier.features, samples)
+        features = self._judge.features(samples)
         if bool(features.isfinite().all()):
             values = shares(self._real, features, self._neighbours)
         else:
             values = dict.fromkeys(("precision", "recall", "density", "coverage"), math.nan)
-        return [Score(name + self._suffix, value, "higher") for name, value in values.items()]
+        return [Score(self._judge.name(name), value, "higher") for name, value in values.items()]
 
 
 def shares(real: Tensor, fake: Tensor, neighbours: int) -> dict[str, float]:

@@ -24,11 +24,6 @@ class FlowError:
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = known_flow("flow_error", dataset)
 
-    @staticmethod
-    def fits(dataset: Dataset) -> None:
-        """Refuse a dataset whose flow is not known."""
-        known_flow("flow_error", dataset)
-
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return nothing: samples alone do not say where they should have landed."""
         return []

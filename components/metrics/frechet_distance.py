@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from torch import Tensor
 
-from components.metrics.cache import classifier_of, images_only
-from components.metrics.classifier import in_batches, training_images
+from components.metrics.cache import Judge
 from components.metrics.statistics import Gaussian, frechet_distance
 from framework import register
 from framework.protocols import Dataset, Score
@@ -24,17 +25,14 @@ class FrechetDistance:
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
 
-    fits = staticmethod(images_only)
-
     def __init__(self, dataset: Dataset, cache: LocalPath | None = None) -> None:
-        self._classifier = classifier_of(dataset, cache)
-        self._name = f"fd@{dataset.name}-{self._classifier.weights_hash()}"
-        self._reference = self._statistics(training_images(dataset))
+        self._judge = Judge(dataset, cache)
+
+    @cached_property
+    def _reference(self) -> Gaussian:
+        return Gaussian.of(self._judge.training_features())
 
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return the distance of samples (M, C, H, W); NaN if one of them is not finite."""
-        value = frechet_distance(self._statistics(samples), self._reference)
-        return [Score(self._name, value, "lower")]
-
-    def _statistics(self, images: Tensor) -> Gaussian:
-        return Gaussian.of(in_batches(self._classifier.features, images))
+        value = frechet_distance(Gaussian.of(self._judge.features(samples)), self._reference)
+        return [Score(self._judge.name("fd"), value, "lower")]

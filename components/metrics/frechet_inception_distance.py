@@ -43,8 +43,6 @@ class FrechetInceptionDistance:
         weights: file of the Inception weights; torch.hub's cache without one.
     """
 
-    built_early = True
-
     def __init__(
         self,
         dataset: Dataset,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 from torch import Tensor
 
-from components.metrics.cache import classifier_of, images_only
-from components.metrics.classifier import in_batches, training_images
+from components.metrics.cache import Judge
 from framework import register
 from framework.protocols import Dataset, Score
+from framework.settings import LocalPath
 
 
 def squared_mmd(a: Tensor, b: Tensor) -> float:
@@ -38,19 +39,16 @@ class KernelDistance:
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
 
-    fits = staticmethod(images_only)
+    def __init__(self, dataset: Dataset, cache: LocalPath | None = None) -> None:
+        self._judge = Judge(dataset, cache)
 
-    def __init__(self, dataset: Dataset, cache: str | None = None) -> None:
-        self._classifier = classifier_of(dataset, cache)
-        self._name = f"kd@{dataset.name}-{self._classifier.weights_hash()}"
-        self._reference = self._features(training_images(dataset))
+    @cached_property
+    def _reference(self) -> Tensor:
+        return self._judge.training_features()
 
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return the distance of samples (M, C, H, W); NaN if one of them is not finite."""
-        features = self._features(samples)
+        features = self._judge.features(samples)
         finite = bool(features.isfinite().all())
         value = squared_mmd(features, self._reference) if finite else math.nan
-        return [Score(self._name, value, "lower")]
-
-    def _features(self, images: Tensor) -> Tensor:
-        return in_batches(self._classifier.features, images)
+        return [Score(self._judge.name("kd"), value, "lower")]

@@ -22,21 +22,12 @@ class Wasserstein:
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        self.fits(dataset)
-        self._dataset = dataset
-
-    @staticmethod
-    def fits(dataset: Dataset) -> None:
-        """Refuse a dataset whose examples are not points.
-
-        Raises:
-            UserError: its shape is not (C,).
-        """
         require(
             len(dataset.shape) == 1,
             f"metrics.wasserstein takes points, and {dataset.name} has examples of shape "
             f"{tuple(dataset.shape)}: metrics.sliced_wasserstein takes any",
         )
+        self._dataset = dataset
 
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return the distance of samples (M, C), and the floor; NaN if one is not finite."""

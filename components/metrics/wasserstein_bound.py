@@ -72,22 +72,16 @@ class WassersteinBound:
         points: PositiveInt = 256,
         reach: Positive = 3.0,
     ) -> None:
-        self.fits(dataset)
         self._dataset = dataset
         self._flow: KnownFlow = known_flow("wasserstein_bound", dataset)
-        self._nodes, self._points = nodes, points
-        side = torch.linspace(-positive("reach", reach), reach, _LATTICE)
-        self._lattice = torch.cartesian_prod(*[side] * dataset.shape[0]).reshape(-1, *dataset.shape)
-
-    @staticmethod
-    def fits(dataset: Dataset) -> None:
-        """Refuse a dataset that has labels or whose flow is not known."""
-        known_flow("wasserstein_bound", dataset)
         require(
             dataset.num_classes == 1,
             f"metrics.wasserstein_bound takes unlabelled data, and {dataset.name} has "
             f"{dataset.num_classes} classes: set its labelled = False",
         )
+        self._nodes, self._points = nodes, points
+        side = torch.linspace(-positive("reach", reach), reach, _LATTICE)
+        self._lattice = torch.cartesian_prod(*[side] * dataset.shape[0]).reshape(-1, *dataset.shape)
 
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return nothing: the bound is about the flow."""
@@ -107,9 +101,9 @@ class WassersteinBound:
             "flow_error_squared": float(_square(landed.cpu().double() - exact)),
             "w2_squared_bound": terms.bound(terms.lipschitz),
             "w2_squared_bound_one_sided": terms.bound(terms.one_sided),
+            "lipschitz_integral": float(terms.lipschitz.mean()),
             "bound_terminal": terms.bound(terms.lipschitz, terms.terminal),
             "bound_velocity": terms.bound(terms.lipschitz, terms.velocity),
-            "lipschitz_integral": float(terms.lipschitz.mean()),
         }
         return [Score(name, value, "lower") for name, value in values.items()]
 

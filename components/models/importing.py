@@ -14,7 +14,8 @@ from framework.configuration.parsing import ROOT
 from framework.importing import RefusedError, is_torch_save, read_pickle, read_torch_save
 from framework.training import exchange
 from framework.training.experiment import Experiment
-from framework.training.starting import Weights, check_free, start
+from framework.training.starting import check_free, start
+from framework.training.weights import SAFETENSORS, Weights, read_safetensors
 
 BASE = {64: ROOT / "gin/imagenet512.gin"}
 USUAL_BASE = ROOT / "gin/imagenet256.gin"
@@ -49,8 +50,8 @@ class Import:
             UserError: the file cannot be read safely, or is not a network that fits.
         """
         check_free(self.out)
-        if self.file.suffix == exchange.SUFFIX:
-            weights, metadata = exchange.read(self.file)
+        if self.file.suffix == SAFETENSORS:
+            weights, metadata = read_safetensors(self.file)
             reached = metadata.get(exchange.STEP, "")
             step = int(reached) if reached.isdecimal() else 0
             return self._write(self._exchanged(metadata), {"evaluation": weights}, step)

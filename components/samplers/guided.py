@@ -24,16 +24,20 @@ class Guided:
 
     def __init__(self, sampler: Sampler) -> None:
         self.sampler = sampler
+        self.time_grid = getattr(sampler, "time_grid", "")
 
-    def __call__(self, field: Field, noise: Tensor, c: Tensor, w: Tensor, nfe: int) -> Tensor:
+    def __call__(
+        self, field: Field, noise: Tensor, c: Tensor, w: Tensor, nfe: int | None
+    ) -> Tensor:
         """Return samples (B, ...) in float64 after nfe evaluations.
 
         Raises:
             ValueError: nfe is odd, or half of it is nothing that the sampler can spend.
         """
-        if nfe % 2:
+        if nfe is not None and nfe % 2:
             raise ValueError(f"samplers.guided spends evaluations in pairs: {nfe} is odd")
-        return self.sampler(_GuidedField(field), noise, c, w, nfe // 2)
+        half = None if nfe is None else nfe // 2
+        return self.sampler(_GuidedField(field), noise, c, w, half)
 
 
 class _GuidedField:

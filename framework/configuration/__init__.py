@@ -4,7 +4,7 @@ from framework.configuration.bindings import Binding, Key
 from framework.configuration.configuration import Configuration
 from framework.configuration.parsing import Origin, parse_value
 from framework.configuration.resolved import Resolved
-from framework.configuration.resolving import explain_unused
+from framework.configuration.resolving import explain_unused, unreached
 from framework.configuration.values import Macro, Reference, Value, text
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "explain_unused",
     "parse_value",
     "text",
+    "unreached",
 ]

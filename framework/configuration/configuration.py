@@ -28,10 +28,14 @@ from framework.errors import UserError, nearest
 
 @dataclass(frozen=True)
 class Configuration:
-    """Bindings by key, later ones having replaced earlier ones, and the plug-ins imported."""
+    """Bindings by key, later ones having replaced earlier ones, and the plug-ins imported.
+
+    `earlier` is what it was made from, before the last file or the last bindings were added.
+    """
 
     bindings: Mapping[Key, Binding] = field(default_factory=dict)
     plugins: tuple[str, ...] = ()
+    earlier: Configuration | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def load(
@@ -42,9 +46,8 @@ class Configuration:
         Raises:
             UserError: something does not parse, names what does not exist, or fails to import.
         """
-        statements = [statement for file in files for statement in read_file(Path(file))]
-        assignments = [s for s in statements if isinstance(s, Assignment)]
-        assignments += [read_set(binding) for binding in sets]
+        sources = [list(read_file(Path(file))) for file in files]
+        statements = [statement for source in sources for statement in source]
         plugin_loading.load_installed()
         folders = [Path(file).resolve().parent for file in files]
         modules = [name for plugin in plugins for name in plugin_loading.load(plugin, folders)]
@@ -52,7 +55,9 @@ class Configuration:
             if isinstance(statement, Import):
                 modules += _import(statement, folders)
         new = cls({}, tuple(dict.fromkeys(modules)))
-        return new._with(bind_all(assignments))
+        for source in sources:
+            new = new._with(bind_all([s for s in source if isinstance(s, Assignment)]))
+        return new.with_sets(sets)
 
     def with_bindings(
         self, bindings: Mapping[str, Value], origin: Origin | str = "--set"
@@ -144,7 +149,8 @@ class Configuration:
 
         Args:
             refuse_unused: Whether a binding that the run does not use, in a file that was named
-                or on the command line, is an error. Without it they are in `Resolved.unused`.
+                or on the command line, is an error, unless what used it was replaced by a later
+                file or by the command line. Without it they are in `Resolved.unused`.
 
         Raises:
             UserError: the run cannot be built; the message says what to change.
@@ -152,7 +158,7 @@ class Configuration:
         return resolve(self, refuse_unused=refuse_unused)
 
     def _with(self, bindings: Iterable[tuple[Key, Binding]]) -> Configuration:
-        return replace(self, bindings={**self.bindings, **dict(bindings)})
+        return replace(self, bindings={**self.bindings, **dict(bindings)}, earlier=self)
 
     def _expand(self, value: Value, origin: Origin, inside: tuple[str, ...]) -> Value:
         def leaf(part: Value) -> Value:

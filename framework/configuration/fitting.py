@@ -33,6 +33,20 @@ def fit_setting(setting: Setting, value: Value, name: str, origin: Origin | str)
     return fitted
 
 
+def pin(setting: Setting, value: Value, name: str, origin: Origin | str) -> Value:
+    """Return a value that names content with the content's digest; any other as it is.
+
+    Raises:
+        UserError: there is no such content.
+    """
+    if setting.content is None or not isinstance(value, str):
+        return value
+    try:
+        return setting.content.pin(value)
+    except UserError as error:
+        raise UserError(f"{origin}: {name} = {_shown(value)}: {error}") from error
+
+
 def canonical(annotation: Any, value: Value) -> Value:
     """Return a value with numbers and sequences as the annotation has them."""
     if isinstance(value, Reference):

@@ -16,6 +16,7 @@ from framework.configuration.roots import Root
 from framework.configuration.values import Reference, Value, scoped, text
 from framework.errors import UserError
 from framework.registry import Component
+from framework.settings import Setting
 
 
 @dataclass(frozen=True)
@@ -155,13 +156,19 @@ def _tree(node: Node, known: Mapping[tuple[str, str], Node]) -> dict[str, Any]:
     """Return what a node builds, its identity-relevant settings only."""
     settings, added = node.target.settings, node.target.added
     return {
-        name: _branch(value, known)
+        name: _branch(_counted(settings[name], value), known)
         for name, value in node.values.items()
         if not settings[name].local
         and not (
             name in added and fitting.canonical(settings[name].annotation, added[name]) == value
         )
     }
+
+
+def _counted(setting: Setting, value: Value) -> Value:
+    """Return what of a value says which run it is: of a file its content, not where it lies."""
+    content = setting.content
+    return content.digest(value) if content and isinstance(value, str) else value
 
 
 def _branch(value: Value, known: Mapping[tuple[str, str], Node]) -> Any:

@@ -8,6 +8,7 @@ for its value, as if that had been written in its place.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -45,9 +46,27 @@ def resolve(configuration: Configuration, *, refuse_unused: bool) -> Resolved:
         for key, binding in configuration.bindings.items()
         if not (binding.origin.included or walk.uses(key))
     }
-    if unused and refuse_unused:
-        raise UserError(explain_unused(unused, walk.nodes))
+    never = unreached(configuration, unused) if refuse_unused else {}
+    if never:
+        raise UserError(explain_unused(never, walk.nodes))
     return Resolved(tuple(walk.nodes.values()), configuration.plugins, unused)
+
+
+def unreached(configuration: Configuration, unused: dict[Key, Binding]) -> dict[Key, Binding]:
+    """Return those of a configuration's unused bindings that nothing used earlier either.
+
+    What a file binds is right as long as its own composition uses it: a later file, or the command
+    line, may replace what did.
+    """
+    earlier = configuration.earlier
+    while unused and earlier is not None:
+        there = [key for key, binding in unused.items() if earlier.bindings.get(key) is binding]
+        if there:
+            with suppress(UserError):  # what needed the later bindings to be complete
+                still = earlier.resolve(refuse_unused=False).unused
+                unused = {k: b for k, b in unused.items() if k not in there or k in still}
+        earlier = earlier.earlier
+    return unused
 
 
 def explain_unused(
@@ -139,6 +158,7 @@ class _Walk:
         self._note_macros(binding.value)
         value = self.configuration.expand(binding.value, binding.origin)
         fitted = fitting.fit_setting(setting, value, name, binding.origin)
+        fitted = fitting.pin(setting, fitted, name, binding.origin)
 
         def place(leaf: Value) -> Value:
             inherits = isinstance(leaf, Reference) and not leaf.scope

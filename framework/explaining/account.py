@@ -12,6 +12,7 @@ from typing import Any
 from framework.errors import UserError
 from framework.launching import liveness, outcomes
 from framework.results import DamagedRunError, NewerSchemaError, RunResults, read_run
+from framework.results.records import CHOSEN
 
 CONFIG = "config.gin"
 ORIGIN = "first_not_finite"
@@ -134,7 +135,10 @@ def _scores(found: RunResults) -> dict[str, float]:
     rows = found.evaluations
     last = rows[rows["step"] == rows["step"].max()]
     means = last.groupby(["metric", "nfe"], sort=False)["value"].mean()
-    return {f"{metric} at {nfe} NFE": float(value) for (metric, nfe), value in means.items()}
+    return {
+        metric if nfe == CHOSEN else f"{metric} at {nfe} NFE": float(value)
+        for (metric, nfe), value in means.items()
+    }
 
 
 def _order(name: str) -> int:

@@ -17,6 +17,7 @@ from framework.configuration import (
     Value,
     explain_unused,
     text,
+    unreached,
 )
 from framework.errors import UserError
 from framework.grid.manifest import CellRecord, Manifest
@@ -190,6 +191,7 @@ class _Cells:
             UserError: there are some; the message names them.
         """
         unused = {key: b for key, b in self._unused.items() if key not in self._used}
+        unused = unreached(self._base, unused)
         if unused:
             nodes = {(n.scope, n.selector): n for c in self.cells[:1] for n in c.resolved.nodes}
             raise UserError(explain_unused(unused, nodes))

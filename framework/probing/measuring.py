@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,8 +21,10 @@ from framework.streams import Streams
 from framework.training.batches import Batches
 from framework.training.experiment import Experiment
 from framework.training.sampling import Draws, draw, field_of
-from framework.training.scoring import sampling_weight
-from framework.training.trainer import EVALUATION, Trainer, as_module, construct_model
+from framework.training.scoring import sampling_weights
+from framework.training.settings import Evaluation
+from framework.training.trainer import Trainer, as_module, construct_model
+from framework.training.weights import EVALUATION
 
 UPDATES = 3
 AMPLIFIED = 1e8  # times the loss: a gradient that any bound on its norm acts on
@@ -60,6 +63,7 @@ def measure(resolved: Resolved, *, scored: bool = False, data: bool = False) -> 
         with torch.device("meta"):
             _check_size(as_module(construct_model(train)))
         trainer = Trainer(train, CPU)
+        trainer.begin()
     found.add_all(at.INITIAL, "", _shaped(trainer.model))
     _enliven(trainer)
     batches = Batches(train.dataset, streams, train.batch_size, CPU)
@@ -161,18 +165,21 @@ def _sample(
     latents, classes = Draws(train.dataset, Streams(train.seed), CPU).block(0, count)
     network = trainer.averages.networks[EVALUATION]
     field = field_of(network, train, CPU)
-    weight = sampling_weight(settings, train.loss.guidance.weight)
+    weights = sampling_weights(settings, train.loss.guidance.weight)
     samples = latents
-    for nfe in _probed_nfe(settings.nfe):
+    for weight, nfe in itertools.product(weights, _probed_nfe(settings)):
         samples = draw(settings.sampler, field, latents, classes, weight, nfe, count)
-        to.add(at.SAMPLES, f"nfe={nfe}", samples)
+        to.add(at.SAMPLES, f"nfe={nfe}, weight {weights.index(weight)}", samples)
     to.add(at.LATENTS, "latents", latents)
     to.add(at.LATENTS, "classes", classes)
     return samples, classes
 
 
-def _probed_nfe(wanted: tuple[int, ...]) -> list[int]:
+def _probed_nfe(settings: Evaluation) -> Sequence[int | None]:
     """Return the smallest NFE that the run is scored at, and one at which times matter."""
+    wanted = settings.nfe
+    if not wanted:
+        return settings.counts
     several = [nfe for nfe in sorted(wanted) if nfe > 1]
     chosen = [min(wanted), *several[:1], *[nfe for nfe in several if nfe <= LARGEST_NFE]]
     return list(dict.fromkeys(chosen))

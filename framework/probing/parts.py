@@ -11,7 +11,7 @@ from framework.protocols import Dataset
 from framework.streams import Streams
 from framework.training.experiment import Experiment
 from framework.training.settings import Train
-from framework.training.trainer import EVALUATION
+from framework.training.weights import EVALUATION
 
 POINTS = 16
 MOST_EXAMPLES = 256

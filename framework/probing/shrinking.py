@@ -15,8 +15,8 @@ BATCH_STEP = 8
 def shrink(variants: Sequence[Resolved], probe: Mapping[str, Value]) -> list[Resolved]:
     """Return runs with `grid.probe` bound, on the CPU, not compiled, with small batches.
 
-    Batch sizes that differ go on differing, in the same order. Reduced precision is left out
-    unless it is what differs.
+    Batch sizes that differ go on differing, in the same order. Reduced precision and weights to
+    start from are left out unless they are what differs.
 
     Raises:
         UserError: `grid.probe` binds what the runs differ in, or what none of them uses.
@@ -26,6 +26,8 @@ def shrink(variants: Sequence[Resolved], probe: Mapping[str, Value]) -> list[Res
     fixed: dict[str, Value] = {"train.device": "cpu", "train.compile": False}
     if len({run.settings["train.precision"] for run in variants}) == 1:
         fixed["train.precision"] = "fp32"
+    if len({run.settings["train.start"] for run in variants}) == 1:
+        fixed["train.start"] = None  # weights that all start from, of a network of full size
     shrunk, unused = [], set[Key]()
     for index, run in enumerate(variants):
         batch = {"train.batch_size": small[int(run.settings["train.batch_size"])]}

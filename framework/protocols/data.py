@@ -68,13 +68,11 @@ class FieldMetric(Protocol):
 
 
 class Metric(Protocol):
-    """Judges samples against a dataset. Built with `dataset`, when samples are first judged.
+    """Judges samples against a dataset. Built with `dataset`.
 
-    A class with `built_early = True` is built before training too, so that what it lacks is said
-    then and not after days: its constructor has to be quick.
-
-    One that cannot judge every dataset has a static method `fits(dataset)` that raises a UserError
-    for those: it is asked before training, and has to be cheap.
+    It is built before training too, so that a dataset that it cannot judge, or what it lacks, is
+    said then and not after days: its constructor raises a UserError for it, and leaves what takes
+    time to the first call.
     """
 
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:

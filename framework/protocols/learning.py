@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -157,6 +157,18 @@ class Loss(Protocol):
 
     def __call__(self, batch: Batch, evaluate: Evaluate) -> LossTerms:
         """Return the loss terms of one (micro-)batch."""
+
+
+@runtime_checkable
+class FoundWeights(Protocol):
+    """An optimizer that takes gradients elsewhere than at the weights that it has found.
+
+    Schedule-free ones do: while it trains, the network holds the point of the next gradient.
+    Evaluation and averages see what is found.
+    """
+
+    def found_weights(self) -> list[Tensor]:
+        """Return the weights found, for each parameter in the order given; changes nothing."""
 
 
 class Schedule(Protocol):

@@ -23,11 +23,19 @@ class Field(Protocol):
 
 
 class Sampler(Protocol):
-    """Moves noise at time 1 to samples at time 0."""
+    """Moves noise at time 1 to samples at time 0.
 
-    def __call__(self, field: Field, noise: Tensor, c: Tensor, w: Tensor, nfe: int) -> Tensor:
+    Results name the times at which it stops by its attribute `time_grid`, where it has one.
+    """
+
+    def __call__(
+        self, field: Field, noise: Tensor, c: Tensor, w: Tensor, nfe: int | None
+    ) -> Tensor:
         """Return samples like noise (B, ...) in float64 after `nfe` network evaluations.
 
+        None leaves their number to the sampler; the framework counts what was spent.
+
         Raises:
-            ValueError: `nfe` is not one that the sampler can spend exactly.
+            ValueError: `nfe` is not one that the sampler can spend exactly, or is None and the
+                sampler does not find a number by itself.
         """

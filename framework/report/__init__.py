@@ -34,6 +34,8 @@ def findings(
     metric: str | None = None,
     nfe: int | None = None,
     compare: Path | str | None = None,
+    *,
+    w: float | None = None,
 ) -> Analysis:
     """Load a grid and work out what it shows.
 
@@ -42,12 +44,13 @@ def findings(
         metric: metric to rank by; None for the grid's own.
         nfe: network evaluations to rank at; None for the grid's own.
         compare: folder of another grid, compared arm by arm.
+        w: guidance weight to rank at; None for the first that all arms have.
 
     Raises:
         UserError: the folder is no grid, or has nothing to rank.
     """
     other = None if compare is None else load_grid(Path(compare))
-    return analyse(load_grid(Path(directory)), metric, nfe, other)
+    return analyse(load_grid(Path(directory)), metric, nfe, other, w=w)
 
 
 def write(directory: Path | str, output: Path | str | None = None) -> ReportPaths:

@@ -86,6 +86,8 @@ def analyse(
     metric: str | None = None,
     nfe: int | None = None,
     against: GridResults | None = None,
+    *,
+    w: float | None = None,
 ) -> Analysis:
     """Work out a grid's findings.
 
@@ -94,11 +96,12 @@ def analyse(
         metric: metric to rank by; None for the grid's own.
         nfe: network evaluations to rank at; None for the grid's own.
         against: another grid to compare with, arm by arm.
+        w: guidance weight to rank at; None for the first that all arms have.
 
     Raises:
-        UserError: nothing to analyse, or an unknown metric, NFE or baseline.
+        UserError: nothing to analyse, or an unknown metric, NFE, weight or baseline.
     """
-    selection = select(grid, metric, nfe)
+    selection = select(grid, metric, nfe, w)
     scores = score_runs(grid, selection)
     runs = grid.runs.merge(
         scores.final[["arm", "variant", "seed", "value"]],
@@ -115,7 +118,7 @@ def analyse(
             f"Arms are compared at the best of up to {tuning['tried'].max()} tuned settings, "
             "chosen on the same seeds: slightly flattering, the more so the more were tried."
         )
-    baseline = _baseline(grid, scores.final, notes)
+    baseline = _baseline(grid, scores.final, notes, elsewhere=w is not None)
     if scores.final.groupby("seed")["arm"].nunique().nunique() > 1:
         notes.append(
             "Arms have scores for different seeds: their means are not over the same ones, the "
@@ -147,8 +150,14 @@ def _only(scores: Scores, tuning: pd.DataFrame) -> Scores:
     )  # fmt: skip
 
 
-def _baseline(grid: GridResults, final: pd.DataFrame, notes: list[str]) -> str | None:
-    """Return the arm to compare with; the grid's first where it names none, none for one arm."""
+def _baseline(
+    grid: GridResults, final: pd.DataFrame, notes: list[str], *, elsewhere: bool
+) -> str | None:
+    """Return the arm to compare with; the grid's first where it names none, none for one arm.
+
+    Ranked `elsewhere`, at a guidance weight that the baseline may not have been judged at, the
+    first arm that was stands in.
+    """
     if len(grid.arms) == 1:
         return None
     name = grid.baseline
@@ -160,6 +169,10 @@ def _baseline(grid: GridResults, final: pd.DataFrame, notes: list[str]) -> str |
         raise UserError(f"{grid.directory}: the baseline {name!r} is no arm of this grid{hint}")
     if name in set(final["arm"]):
         return name
+    there = [arm for arm in grid.arm_names if arm in set(final["arm"])]
+    if elsewhere and there:
+        notes.append(f"The baseline {name} has no score at this weight: {there[0]} stands in.")
+        return there[0]
     notes.append(f"The baseline {name} has no score, so nothing can be compared with it.")
     return None
 
@@ -197,7 +210,7 @@ def _others(grid: GridResults, selection: Selection) -> list[Selection]:
     rows = grid.frame[grid.frame["kind"] == "evaluation"]
     names = dict.fromkeys(plain(str(name)) for name in rows["metric"].unique())
     names.pop(selection.metric, None)
-    return [select(grid, name) for name in list(names)[:MOST_OTHERS]]
+    return [select(grid, name, w=selection.w) for name in list(names)[:MOST_OTHERS]]
 
 
 def _budgets(
@@ -239,7 +252,7 @@ def _factorial(grid: GridResults, final: pd.DataFrame) -> Factorial | None:
 
 def _against(other: GridResults, selection: Selection, scores: Scores) -> pd.DataFrame:
     """Compare with another grid on the same metric, arm by arm."""
-    theirs = select(other, selection.metric, selection.nfe)
+    theirs = select(other, selection.metric, selection.nfe, selection.w)
     before = score_runs(other, theirs).final
     runs = other.runs.merge(before, on=["arm", "variant", "seed"], how="left", suffixes=("", "_"))
     best = best_variants(runs, selection.direction)["variant"]

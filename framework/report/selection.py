@@ -28,6 +28,7 @@ class Selection:
         direction: which way it improves.
         rows: COLUMNS, at every NFE; one row a block of an evaluation.
         notes: what was chosen and why, in sentences.
+        w: guidance weight that was asked for.
     """
 
     metric: str
@@ -36,16 +37,19 @@ class Selection:
     direction: Direction
     rows: pd.DataFrame
     notes: list[str] = field(default_factory=list)
+    w: float | None = None
 
     @property
     def title(self) -> str:
         """Metric with its NFE and its better direction."""
-        at = f" at {self.nfe} NFE" if self.nfe is not None else ""
-        return f"{self.metric}{at}"
+        at = [f"{self.nfe} NFE"] if self.nfe is not None else []
+        at += [f"w = {self.w:g}"] if self.w is not None else []
+        return f"{self.metric} at {' and '.join(at)}" if at else self.metric
 
     def at_nfe(self) -> pd.DataFrame:
-        """Rows at the NFE of the ranking."""
-        return self.rows if self.nfe is None else self.rows[self.rows["nfe"] == self.nfe]
+        """Rows at the NFE of the ranking, and those whose sampler chose its own."""
+        at = self.rows["nfe"]
+        return self.rows if self.nfe is None else self.rows[(at == self.nfe) | at.isna()]
 
 
 def plain(name: str) -> str:
@@ -53,16 +57,18 @@ def plain(name: str) -> str:
     return name.partition("@")[0]
 
 
-def select(grid: GridResults, metric: str | None = None, nfe: int | None = None) -> Selection:
+def select(
+    grid: GridResults, metric: str | None = None, nfe: int | None = None, w: float | None = None
+) -> Selection:
     """Choose the rows to rank by.
 
     The metric may be given with or without its hash. Without one the grid's own is taken, then
     the first evaluated. Where runs evaluate under several guidance weights, averages or
     samplers, one value is held fixed: the first that all arms have, or each arm's own first
-    where they have none in common.
+    where they have none in common. `w` names the weight instead.
 
     Raises:
-        UserError: nothing was evaluated, or not this metric or NFE; says what there is.
+        UserError: nothing was evaluated, or not this metric, NFE or weight; says what there is.
     """
     kind, name = _choose_metric(grid, metric)
     frame = grid.frame[grid.frame["kind"] == kind]
@@ -77,12 +83,15 @@ def select(grid: GridResults, metric: str | None = None, nfe: int | None = None)
         )
     elif full_names and full_names[0] != plain(name):
         notes.append(f"{plain(name)} is logged as {full_names[0]}.")
+    if w is not None:
+        frame = _at_weight(frame, w, plain(name))
     for column in CONDITIONS:
         frame = _fix(frame, column, notes)
     frame = _most_samples(frame, notes)
     chosen = _choose_nfe(frame, grid.metric_nfe if nfe is None else nfe, name, nfe, bool(metric))
     rows = frame[COLUMNS].astype({"arm": object, "variant": object}).reset_index(drop=True)
-    return Selection(plain(name), full_names, chosen, _direction(frame, name, notes), rows, notes)
+    direction = _direction(frame, name, notes)
+    return Selection(plain(name), full_names, chosen, direction, rows, notes, w)
 
 
 def _choose_metric(grid: GridResults, metric: str | None) -> tuple[str, str]:
@@ -105,6 +114,14 @@ def _choose_metric(grid: GridResults, metric: str | None) -> tuple[str, str]:
             return kind, name
     there = ", ".join(sorted({plain(full) for full in evaluated or logged}))
     raise UserError(f"no run of {grid.name} has the metric {name!r}; choose one of: {there}")
+
+
+def _at_weight(frame: pd.DataFrame, w: float, metric: str) -> pd.DataFrame:
+    there = sorted(frame["w"].dropna().unique())
+    if w not in there:
+        known = ", ".join(f"{value:g}" for value in there)
+        raise UserError(f"{metric} was not evaluated at w = {w:g} (--w); choose one of: {known}")
+    return frame[frame["w"] == w]
 
 
 def _fix(frame: pd.DataFrame, column: str, notes: list[str]) -> pd.DataFrame:

@@ -44,7 +44,7 @@ _EVALUATION_COLUMNS = {
     "metric": "name of the metric",
     "value": "the measured value",
     "direction": "lower or higher: which is better",
-    "nfe": "network function evaluations per sample",
+    "nfe": "network function evaluations per sample; -1 where the sampler chose: see metric nfe",
     "w": "guidance weight; NaN without guidance",
     "weights": "which weights sampled: trained, or an average",
     "sampler": "name of the sampler",

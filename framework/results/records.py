@@ -70,6 +70,10 @@ class RunPlace(NamedTuple):
     varied: Mapping[str, Any]
 
 
+CHOSEN = -1
+"""The NFE of scores whose sampler chose the number of evaluations: the metric `nfe` says it."""
+
+
 class Evaluation(NamedTuple):
     """One measured value of a metric; see `RunWriter.evaluation` for the columns."""
 

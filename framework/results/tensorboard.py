@@ -26,7 +26,7 @@ from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
 from framework.results.event_file import frame
-from framework.results.records import Evaluation, RunConfig
+from framework.results.records import CHOSEN, Evaluation, RunConfig
 from framework.results.storage import explained
 
 _STAMP = re.compile(r"events\.out\.tfevents\.(\d+)\.")
@@ -111,7 +111,8 @@ class TensorBoardWriter:
 
     def evaluation_row(self, row: Evaluation) -> None:
         """Records one measured value, given as `RunWriter` stores it."""
-        how = f"nfe={row.nfe} w={row.w:g} {row.weights} {row.sampler} {row.time_grid}"
+        nfe = "chosen" if row.nfe == CHOSEN else row.nfe
+        how = f"nfe={nfe} w={row.w:g} {row.weights} {row.sampler} {row.time_grid}"
         tag = f"evaluation/{row.metric}/{how} {row.samples} samples block {row.block}"
         title = f"{row.metric} ({row.direction} is better)"
         self._chart("evaluations", title, f"evaluation/{row.metric}/")

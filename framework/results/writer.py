@@ -20,6 +20,7 @@ from framework.results.names import TagNames
 from framework.results.opening import open_journal
 from framework.results.publishing import build
 from framework.results.records import (
+    CHOSEN,
     FLIGHT_STEPS,
     Changes,
     Evaluation,
@@ -132,7 +133,7 @@ class RunWriter:
         value: float,
         *,
         direction: Literal["lower", "higher"],
-        nfe: int,
+        nfe: int | None,
         w: float,
         weights: str,
         sampler: str,
@@ -149,7 +150,7 @@ class RunWriter:
             step: completed optimizer steps.
             metric: its name, with the hash of what it depends on.
             value, direction: the value, and which is better, "lower" or "higher".
-            nfe: network function evaluations per sample.
+            nfe: network function evaluations per sample; None where the sampler chose their number.
             w: guidance weight; NaN without guidance.
             weights: which weights sampled, such as "trained" or the name of an average.
             sampler, time_grid: its name, and that of the times of its steps.
@@ -158,7 +159,8 @@ class RunWriter:
         """
         if direction not in ("lower", "higher"):
             raise ValueError(f"direction is {direction!r}: give 'lower' or 'higher'")
-        what = (int(nfe), float(w), weights, sampler, time_grid, int(block), int(samples))
+        evaluations = CHOSEN if nfe is None else int(nfe)
+        what = (evaluations, float(w), weights, sampler, time_grid, int(block), int(samples))
         row = Evaluation(int(step), metric, float(value), direction, *what, time.time())
         self._queue.append(evaluation_record(row))
         if self._board is not None:

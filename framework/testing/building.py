@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from framework import registry
 from framework.errors import UserError, nearest
-from framework.kinds import Kind
 from framework.protocols import Examples
 from framework.registry import Component
 from framework.settings import Setting
@@ -103,28 +102,37 @@ def build(component: Component, arguments: dict[str, Any]) -> tuple[Any, dict[st
     return component.build(**given, **_settings(component, settings)), given
 
 
-def _settings(component: Component, chosen: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with the first registered component for every one that is needed."""
-    settings = dict(chosen)
+def _settings(
+    component: Component, chosen: dict[str, Any], around: tuple[Component, ...] = ()
+) -> dict[str, Any]:
+    """Return settings with the first component that fits for every one that is needed.
+
+    `around` are the components that are being built around this one.
+    """
+    settings, inside = dict(chosen), (*around, component)
     missing = []
     for setting in component.settings.values():
         if setting.required and setting.name not in settings:
-            found = next(_candidates(setting), None)
+            found = next(_candidates(setting, inside), None)
             if found is None:
                 missing.append(setting.name)
-            elif found.kind.given:
-                settings[setting.name] = partial(found.build, **_settings(found, {}))
-            else:
-                settings[setting.name] = found.build(**_settings(found, {}))
+                continue
+            build = partial(found.build, **_settings(found, {}, inside))
+            settings[setting.name] = build if found.kind.given else build()
     if missing:
         raise UserError(f"{component.selector} needs {', '.join(missing)}: pass them to the check")
     return settings
 
 
-def _candidates(setting: Setting) -> Iterator[Component]:
-    """Yield registered components for a setting that need nothing but other components."""
-    kinds: list[Kind] = setting.kinds()
-    for kind in kinds:
+def _candidates(setting: Setting, inside: tuple[Component, ...]) -> Iterator[Component]:
+    """Yield registered components for a setting that need nothing but other components.
+
+    Those that are being built around it (`inside`) do not count: a sampler around a sampler would
+    otherwise stand in for its own.
+    """
+    for kind in setting.kinds():
         for component in registry.components(kind.name):
-            if all(s.kinds() or not s.required for s in component.settings.values()):
+            outer = (*inside, component)
+            needed = [s for s in component.settings.values() if s.required]
+            if component not in inside and all(any(_candidates(s, outer)) for s in needed):
                 yield component

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from framework.evaluator import Evaluator
-from framework.protocols import Batch, Conditions, LossTerms, Times
+from framework.protocols import Batch, Conditions, FoundWeights, LossTerms, Times
 from framework.testing.building import BATCH, CLASSES, SHAPE, parameters
 from framework.testing.findings import Findings, tensor
 
@@ -131,6 +131,8 @@ def optimizer(stepper: Any, given: Given) -> Findings:
         yield from tensor(f"the parameter {name} after two steps", parameter.detach(), old.shape)
         if torch.equal(parameter, old):
             yield f"two steps leave the parameter {name} as it was"
+    if isinstance(stepper, FoundWeights):
+        yield from _found_weights(stepper, [p for _, p in named])
     stepper.load_state_dict(copy.deepcopy(stepper.state_dict()))
     stepper.zero_grad()
     if any(p.grad is not None and p.grad.any() for _, p in named):
@@ -138,6 +140,19 @@ def optimizer(stepper: Any, given: Given) -> Findings:
     held = sum(len(group["params"]) for group in stepper.param_groups)
     if held != len(parameters()) and held != len(named):
         yield f"its groups hold {held} of {len(named)} parameters"
+
+
+def _found_weights(stepper: FoundWeights, parameters: Sequence[nn.Parameter]) -> Findings:
+    """Check weights like the parameters, which stay as they are."""
+    before = [p.detach().clone() for p in parameters]
+    found = stepper.found_weights()
+    if len(found) != len(parameters):
+        yield f"it has found {len(found)} weights of {len(parameters)} parameters"
+        return
+    for parameter, old, weight in zip(parameters, before, found, strict=True):
+        yield from tensor("a weight found", weight, old.shape, old.dtype)
+        if not torch.equal(parameter, old):
+            yield "found_weights() changes the parameters"
 
 
 def schedule(factor: Any, given: Given) -> Findings:

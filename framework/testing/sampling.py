@@ -33,24 +33,32 @@ class _Field:
 
 
 def sampler(sample: Any, given: Given) -> Findings:
-    """Check float64 samples like the noise, after exactly `nfe` evaluations or a refusal."""
+    """Check float64 samples like the noise, after exactly `nfe` evaluations or a refusal.
+
+    None, for a number that the sampler finds by itself, may be refused as well as any other.
+    """
     noise = torch.randn(BATCH, *SHAPE, generator=torch.Generator().manual_seed(0))
     c, w = torch.zeros(BATCH, dtype=torch.int64), torch.ones(BATCH)
     refused = []
-    for nfe in (1, 2, 3, 4):
+    for nfe in (None, 1, 2, 3, 4):
         field, given_noise = _Field(), noise.clone()
         try:
             samples = sample(field, given_noise, c, w, nfe)
         except ValueError as error:
             refused.append(str(error))
             continue
+        except TypeError as error:
+            if nfe is not None:
+                raise
+            yield f"nfe = None is not refused with a ValueError: {error}"
+            continue
         yield from tensor(f"the samples of nfe = {nfe}", samples, noise.shape, torch.float64)
-        if field.evaluations != nfe:
+        if nfe is not None and field.evaluations != nfe:
             yield f"nfe = {nfe} takes {field.evaluations} evaluations"
         if not torch.equal(given_noise, noise):
             yield "it writes into the noise that it is given"
-    if len(refused) == 4:
-        yield f"it refuses every nfe from 1 to 4: {refused[0]}"
+    if len(refused) == 5:
+        yield f"it refuses every nfe, None and 1 to 4: {refused[-1]}"
 
 
 CHECKS: dict[str, Callable[[Any, Given], Findings]] = {"sampler": sampler}

@@ -22,7 +22,7 @@ from framework.results import (
 from framework.training.restored import Restored
 from framework.training.scoring import Measured, Scorer
 from framework.training.settings import Evaluation
-from framework.training.trainer import EVALUATION
+from framework.training.weights import EVALUATION
 
 PLAIN_WIDTH = 160
 
@@ -80,17 +80,18 @@ def _append(run: Restored, scorer: Scorer, found: Sequence[Measured]) -> None:
 
 
 def print_scores(found: Sequence[Measured]) -> None:
-    """Print mean and deviation over the blocks, a row a metric and NFE."""
+    """Print mean and deviation over the blocks, a row a metric, NFE and guidance weight."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PLAIN_WIDTH)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("metric", "better", "NFE", "mean", "sd over blocks", "blocks"):
+    for name in ("metric", "better", "NFE", "w", "mean", "sd over blocks", "blocks"):
         table.add_column(name, justify="left" if name in ("metric", "better") else "right")
-    blocks: dict[tuple[str, str, int], list[float]] = {}
-    for score, nfe, _ in found:
-        blocks.setdefault((score.name, score.direction, nfe), []).append(score.value)
-    for (name, direction, nfe), values in blocks.items():
+    blocks: dict[tuple[str, str, str, str], list[float]] = {}
+    for score, nfe, _, w in found:
+        at = "-" if nfe is None else str(nfe)
+        blocks.setdefault((score.name, score.direction, at, f"{w:g}"), []).append(score.value)
+    for columns, values in blocks.items():
         spread = f"{stdev(values):.4g}" if len(values) > 1 else "-"
-        table.add_row(name, direction, str(nfe), f"{fmean(values):.5g}", spread, str(len(values)))
+        table.add_row(*columns, f"{fmean(values):.5g}", spread, str(len(values)))
     console.print(table)

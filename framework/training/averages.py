@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +15,15 @@ class Averages:
     """Named averages that start as copies of the network and follow it at every update."""
 
     def __init__(self, model: nn.Module, kinds: Mapping[str, WeightAverage]) -> None:
-        self._model = model
         self._kinds = dict(kinds)
         self.networks = {name: _frozen_copy(model) for name in kinds}
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
+    def update(self, step: int, weights: Sequence[Tensor]) -> None:
         """Move each average towards the weights after update number `step` (from 1)."""
-        weights: list[Tensor] = list(self._model.parameters())
         for name, kind in self._kinds.items():
             averaged: list[Tensor] = list(self.networks[name].parameters())
-            torch._foreach_lerp_(averaged, weights, 1.0 - kind.decay(step))
+            torch._foreach_lerp_(averaged, list(weights), 1.0 - kind.decay(step))
 
     def state_dict(self) -> dict[str, dict]:
         """Return the weights of every average."""

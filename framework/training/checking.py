@@ -6,6 +6,7 @@ network on the meta device, where nothing is computed, and compares.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ class Combination:
     train: Train
     evaluation: Evaluation
     model: nn.Module
-    weight: float
+    weights: tuple[float, ...]
 
     def check(self) -> None:
         """Compare what is asked for with what is there.
@@ -44,9 +45,8 @@ class Combination:
         asked = demands.of_loss(self.train.loss, self.train.dataset)
         seen = self._run_network(asked.trained.moving | asked.targets.moving)
         self._check_loss(asked, seen)
-        for nfe in self.evaluation.nfe:
-            self._check_sampler(asked.trained, self._sampler_demands(nfe))
-        self._check_metrics()
+        for weight, nfe in itertools.product(self.weights, self.evaluation.counts):
+            self._check_sampler(asked.trained, self._sampler_demands(nfe, weight))
 
     def _name(self, setting: str) -> str:
         value = self.resolved.settings[setting]
@@ -83,6 +83,8 @@ class Combination:
             raise UserError(
                 f"{loss} asks for the average {min(unknown)!r} and declares no such one"
             )
+        if self.train.start is None:
+            self._check_teachers(asked.targets)
         if asked.trained.jumps and "s" not in seen:
             raise UserError(
                 f"{loss} trains jumps from t to s, and {model} does not see s: bind a second time "
@@ -100,12 +102,35 @@ class Combination:
                 "guidance_embedding = True, or train one weight"
             )
 
-    def _sampler_demands(self, nfe: int) -> Demands:
+    def _check_teachers(self, targets: Demands) -> None:
+        """Refuse targets from weights that stay as they were drawn."""
+        averages = self.train.loss.averages()
+        steps = (1, self.train.steps)
+        for name in sorted(targets.weights & averages.keys()):
+            if all(averages[name].decay(step) == 1 for step in steps):
+                raise UserError(
+                    f"{self._name('train.loss')} takes its target from the weights that training "
+                    "starts from, and those are random: set train.start to the run whose velocity "
+                    "it is to follow"
+                )
+
+    def _sampler_demands(self, nfe: int | None, weight: float) -> Demands:
         sampler, dataset = self.evaluation.sampler, self.train.dataset
         try:
-            return demands.of_sampler(sampler, nfe, dataset, self.weight)
+            found = demands.of_sampler(sampler, nfe, dataset, weight)
         except ValueError as error:
             raise UserError(f"evaluation.nfe: {error}") from error
+        except TypeError as error:  # a sampler that takes the number for granted
+            if nfe is not None:
+                raise
+            name = self._name("evaluation.sampler")
+            raise UserError(f"evaluation.nfe is None, and {name} wants a number") from error
+        if nfe is not None and found.evaluations != nfe:
+            raise UserError(
+                f"{self._name('evaluation.sampler')} is asked for {nfe} evaluations and makes "
+                f"{found.evaluations}: the scores' NFE would not be true"
+            )
+        return found
 
     def _check_sampler(self, trained: Demands, asked: Demands) -> None:
         sampler, loss = self._name("evaluation.sampler"), self._name("train.loss")
@@ -129,13 +154,6 @@ class Combination:
                 f"{sampler} asks for the guidance weight {weight:g}, and {loss} trains "
                 f"{_interval(trained)}: change evaluation.weight or the guidance"
             )
-
-    def _check_metrics(self) -> None:
-        """Ask each metric whether the dataset is one that it can judge, where it says so."""
-        for component in self.resolved.components:
-            fits = getattr(component.build, "fits", None)
-            if component.kind.name == "metric" and fits is not None:
-                fits(self.train.dataset)
 
 
 def _depends(F: Tensor, value: Tensor) -> bool:

@@ -30,7 +30,7 @@ class Checkpoints:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        _digest_path(path).write_text(f"{_digest(beside)}  {path.name}\n")
+        _digest_path(path).write_text(f"{digest(beside)}  {path.name}\n")
         beside.rename(path)
         for old in self._saved()[:-KEPT]:
             old.unlink()
@@ -50,6 +50,10 @@ class Checkpoints:
             log.warning("%s is damaged: going back to the checkpoint before it", path)
         return None
 
+    def newest(self) -> Path | None:
+        """Return the file of the newest state, whole or not; None where there is none."""
+        return next(reversed(self._saved()), None)
+
     def _path(self, step: int) -> Path:
         return self.directory / f"step-{step:08d}.pt"
 
@@ -61,11 +65,12 @@ def _digest_path(path: Path) -> Path:
     return path.with_suffix(".pt.sha256")
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_whole(path: Path) -> bool:
     recorded = _digest_path(path)
-    return recorded.exists() and recorded.read_text().split()[:1] == [_digest(path)]
+    return recorded.exists() and recorded.read_text().split()[:1] == [digest(path)]

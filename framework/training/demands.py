@@ -28,6 +28,7 @@ class Demands:
     low, high: the range of guidance weights with a class; NaN where there was none.
     classes: whether a class was asked for, other than the empty one.
     empty: whether the empty class was asked for.
+    evaluations: how often the network was asked.
     """
 
     jumps: bool = False
@@ -37,9 +38,11 @@ class Demands:
     high: float = math.nan
     classes: bool = False
     empty: bool = False
+    evaluations: int = 0
 
     def note(self, t: Tensor, s: Tensor, c: Tensor, w: Tensor, empty_class: int) -> None:
         """Take up one evaluation of times t >= s, classes c and weights w, (B,) each."""
+        self.evaluations += 1
         self.jumps |= bool((s < t).any())
         own = c != empty_class
         self.classes |= bool(own.any())
@@ -78,7 +81,7 @@ def of_loss(loss: Loss, dataset: Dataset) -> LossDemands:
     return found
 
 
-def of_sampler(sampler: Sampler, nfe: int, dataset: Dataset, weight: float) -> Demands:
+def of_sampler(sampler: Sampler, nfe: int | None, dataset: Dataset, weight: float) -> Demands:
     """Return what a sampler asks for; `jumps` only where it asks for a displacement.
 
     Raises:

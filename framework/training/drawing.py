@@ -13,8 +13,8 @@ from framework.streams import Streams
 from framework.training.pictures import Images, save_image, save_sheet
 from framework.training.restored import Restored
 from framework.training.sampling import draw, field_of
-from framework.training.scoring import sampling_weight
-from framework.training.trainer import EVALUATION
+from framework.training.scoring import sampling_weights
+from framework.training.weights import EVALUATION
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Wanted:
     """What to draw.
 
     Attributes:
-        nfe: network evaluations a sample, a sheet each.
+        nfe: network evaluations a sample, a sheet each; empty for the run's own.
         classes: a row of the sheet each; empty for all.
         count: samples of each class; latents are the same for every class and NFE.
         weight: guidance weight; None for the run's own.
@@ -54,8 +54,8 @@ def draw_pictures(run: Restored, wanted: Wanted, output: Path) -> list[Path]:
             raise UserError(f"class {number} is out of range: this run has 0 to {known - 1}")
     classes = list(wanted.classes) or list(range(known))
     sheets = []
-    for nfe in wanted.nfe:
-        images = _images(run, wanted, classes, nfe)
+    for asked in wanted.nfe or run.experiment.evaluation.counts:
+        images, nfe = _images(run, wanted, classes, asked)
         sheets.append(output / f"nfe={nfe}.png")
         try:
             save_sheet(sheets[-1], images, wanted.count)
@@ -68,13 +68,15 @@ def draw_pictures(run: Restored, wanted: Wanted, output: Path) -> list[Path]:
     return sheets
 
 
-def _images(run: Restored, wanted: Wanted, classes: Sequence[int], nfe: int) -> Images:
-    """Return images (classes times count, H, W, 1 or 3), class by class."""
+def _images(
+    run: Restored, wanted: Wanted, classes: Sequence[int], nfe: int | None
+) -> tuple[Images, int]:
+    """Return images (classes times count, H, W, 1 or 3), class by class, and what one took."""
     trainer, settings = run.trainer, run.experiment.evaluation
     train, device = trainer.settings, trainer.device
     weight = wanted.weight
     if weight is None:
-        weight = sampling_weight(settings, train.loss.guidance.weight)
+        weight = sampling_weights(settings, train.loss.guidance.weight)[0]
     field = field_of(trainer.network(wanted.weights), train, device)
     shape = train.dataset.shape
     noise = Streams(wanted.seed).normal("samples", 0, range(wanted.count), shape, device)
@@ -82,4 +84,4 @@ def _images(run: Restored, wanted: Wanted, classes: Sequence[int], nfe: int) -> 
     labels = torch.tensor(classes, device=device).repeat_interleave(wanted.count)
     samples = draw(settings.sampler, field, latents, labels, weight, nfe, settings.batch_size)
     images: Images = train.dataset.images(samples.cpu()).numpy()
-    return images
+    return images, round(field.evaluated / len(latents))

@@ -6,9 +6,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
 
 from framework.configuration import Configuration
 from framework.configuration.parsing import Import, read_file
@@ -17,7 +16,6 @@ from framework.training.folder import CONFIG
 from framework.training.starting import evaluation_weights
 
 STEP = "step"
-SUFFIX = ".safetensors"
 
 
 def export(directory: Path, file: Path) -> int:
@@ -42,19 +40,6 @@ def export(directory: Path, file: Path) -> int:
     finally:
         beside.unlink(missing_ok=True)
     return step
-
-
-def read(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the weights of a safetensors file, on the CPU, and its metadata.
-
-    Raises:
-        UserError: it is damaged or of another format.
-    """
-    try:
-        with safe_open(file, framework="pt") as held:
-            return {name: held.get_tensor(name) for name in held.keys()}, held.metadata() or {}  # noqa: SIM118  it is no dictionary
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{file} is damaged or no safetensors file: {error}") from error
 
 
 def configuration(file: Path, metadata: Mapping[str, str]) -> Configuration:

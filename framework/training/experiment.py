@@ -10,8 +10,9 @@ import framework.grid.settings  # noqa: F401 (registers `grid`: a scale names th
 from framework.configuration import Resolved
 from framework.configuration.roots import register_root
 from framework.errors import UserError
+from framework.training import weights
 from framework.training.checking import Combination
-from framework.training.scoring import sampling_weight
+from framework.training.scoring import sampling_weights
 from framework.training.settings import Evaluation, Logging, Run, Train
 from framework.training.trainer import as_module, construct_model
 
@@ -65,15 +66,16 @@ class Experiment:
                 f"train.dataset is '{train.dataset.name}' and has no training examples: name their "
                 "file in its settings"
             )
-        weight = sampling_weight(self.evaluation, train.loss.guidance.weight)
-        with self.resolved.refusals():
-            for build in self.evaluation.metrics:
-                if getattr(build, "built_early", False):
-                    build(dataset=train.dataset)
+        weights_at = sampling_weights(self.evaluation, train.loss.guidance.weight)
         with self.resolved.refusals(), torch.device("meta"):
             model = as_module(construct_model(train))
             train.optimizer(list(model.named_parameters()))
-        Combination(self.resolved, train, self.evaluation, model, weight).check()
+        if train.start is not None:
+            weights.read_for(model.state_dict(), train.start)
+        with self.resolved.refusals():
+            for build in self.evaluation.metrics:
+                build(dataset=train.dataset)
+        Combination(self.resolved, train, self.evaluation, model, weights_at).check()
 
     def device(self, *, here: bool = True) -> torch.device:
         """Return the device that `train.device` names.

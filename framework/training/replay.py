@@ -63,6 +63,8 @@ class Replay:
         trainer = Trainer(self.trainer.settings, device) if state is None else self.trainer
         if state is not None:
             trainer.load_state_dict(state)
+        else:
+            trainer.begin()
         while trainer.step < step - 1:
             if self.stop:
                 return f"unknown (the replay was stopped by {self.stop.signal})"

@@ -62,6 +62,8 @@ def _run(directory: Path, pulse: Pulse, stop: StopRequest) -> State:
     if state is not None:
         trainer.load_state_dict(state)
         log.info("going on from step %d", trainer.step)
+    else:
+        trainer.begin()
     batches = Batches(train.dataset, Streams(train.seed), train.batch_size, device)
     if train.compile:
         compilation.compile_steps(trainer, batches.at(trainer.step + 1))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from framework import flow
+from framework.errors import UserError
 from framework.passes import Inputs, Passes
 from framework.protocols import Dataset, FlowMap, Sampler
 from framework.streams import Streams
@@ -20,7 +21,8 @@ from framework.training.settings import Train
 class NetworkField:
     """A network as a flow: what `framework.protocols.Field` asks for.
 
-    Computed in the network's float32; samplers may accumulate in float64.
+    Computed in the network's float32; samplers may accumulate in float64. `evaluated` counts
+    network evaluations, one for each sample.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class NetworkField:
         empty_class: int,
     ) -> None:
         self.empty_class = empty_class
+        self.evaluated = 0
         self._network = network
         self._flow_map = flow_map
         self._passes = passes
@@ -47,6 +50,7 @@ class NetworkField:
         return flow.velocity(self._flow_map, self._output(x, t, t, c, w), t, w)
 
     def _output(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> Tensor:
+        self.evaluated += len(x)
         dtype = self._dtype
         inputs = Inputs(x.to(dtype), t.to(dtype), s.to(dtype), c, w.to(dtype))
         with self._autocast():
@@ -102,12 +106,19 @@ def draw(
     latents: Tensor,
     classes: Tensor,
     weight: float,
-    nfe: int,
+    nfe: int | None,
     batch_size: int,
 ) -> Tensor:
-    """Return samples like latents (M, ...) in float32, made `batch_size` at a time."""
+    """Return samples like latents (M, ...) in float32, made `batch_size` at a time.
+
+    Raises:
+        UserError: the sampler cannot spend that many evaluations.
+    """
     parts = []
     for z, c in zip(latents.split(batch_size), classes.split(batch_size), strict=True):
         w = torch.full((len(z),), weight, device=z.device)
-        parts.append(sampler(field, z, c, w, nfe).float())
+        try:
+            parts.append(sampler(field, z, c, w, nfe).float())
+        except ValueError as error:  # what a sampler says of a number that it cannot spend
+            raise UserError(f"evaluations a sample: {error}") from error
     return torch.cat(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
@@ -18,15 +19,17 @@ from framework.streams import Streams
 from framework.training.pictures import save_sheet
 from framework.training.sampling import Draws, NetworkField, draw, field_of
 from framework.training.settings import Evaluation
-from framework.training.trainer import EVALUATION, Trainer
+from framework.training.trainer import Trainer
+from framework.training.weights import EVALUATION
 
 
 class Measured(NamedTuple):
-    """A score of one block of samples."""
+    """A score of one block of samples; without `nfe` where the sampler chose it."""
 
     score: Score
-    nfe: int
+    nfe: int | None
     block: int
+    w: float
 
 
 class Scorer:
@@ -37,74 +40,83 @@ class Scorer:
         self._settings = settings
         self._trainer = trainer
         self._weights = weights
-        self._network = trainer.network(weights)
         self._dataset = train.dataset
         self._draws = Draws(train.dataset, Streams(train.seed), trainer.device)
-        self._weight = sampling_weight(settings, train.loss.guidance.weight)
+        self._ws = sampling_weights(settings, train.loss.guidance.weight)
         self._metrics: list[Metric] = []
 
     def measure(self) -> Iterator[Measured]:
-        """Yield the scores of every NFE and block at the trainer's step."""
-        for nfe in self._settings.nfe:
-            for block in range(self._settings.blocks):
-                latents, classes = self._draws.block(block, self._settings.samples)
-                samples = self._sample(latents, classes, nfe)
-                for score in self._scores(samples, classes):
-                    yield Measured(score, nfe, block)
-        for block in range(self._settings.blocks):
-            for score in self._field_scores(*self._draws.block(block, self._settings.samples)):
-                yield Measured(score, 1, block)
+        """Yield the scores of every guidance weight, NFE and block at the trainer's step."""
+        blocks = range(self._settings.blocks)
+        for w in self._ws:
+            for nfe, block in itertools.product(self._settings.counts, blocks):
+                for score in self._block_scores(w, nfe, block):
+                    yield Measured(score, nfe, block, w)
+            for block in blocks:
+                for score in self._field_scores(w, block):
+                    yield Measured(score, 1, block, w)
+
+    def _block_scores(self, w: float, nfe: int | None, block: int) -> Iterator[Score]:
+        """Yield the scores of one block of samples, and what they cost where that is open."""
+        latents, classes = self._draws.block(block, self._settings.samples)
+        drawn = self._sample(latents, classes, w, nfe)
+        for metric in self._all_metrics():
+            yield from metric(drawn.samples, classes)
+        if nfe is None:
+            yield Score("nfe", drawn.evaluations, "lower")
 
     def write(self, writer: RunWriter) -> dict[str, float]:
         """Record the scores at the trainer's step; return their means over the blocks by name."""
         values: dict[str, list[float]] = {}
         for measured in self.measure():
             self.record(writer, measured)
-            short = measured.score.name.partition("@")[0]
-            values.setdefault(f"{short}/nfe={measured.nfe}", []).append(measured.score.value)
+            values.setdefault(self._shown(measured), []).append(measured.score.value)
         return {name: fmean(found) for name, found in values.items()}
 
+    def _shown(self, measured: Measured) -> str:
+        """Return what a score is called in the log; the first guidance weight goes without."""
+        parts = [measured.score.name.partition("@")[0]]
+        if measured.nfe is not None:
+            parts.append(f"nfe={measured.nfe}")
+        if measured.w != self._ws[0]:
+            parts.append(f"w={measured.w:g}")
+        return "/".join(parts)
+
     def write_pictures(self, writer: RunWriter, count: int, folder: Path | None = None) -> None:
-        """Record pictures from fixed latents and classes at every NFE.
+        """Record pictures from fixed latents and classes at every NFE and the first weight.
 
         With a folder they are also written there as `nfe=N.png`, a column a class.
         """
         if not count:
             return
         latents, classes = self._draws.pictures(count, self._dataset.num_classes)
-        for nfe in self._settings.nfe:
-            samples = self._sample(latents, classes, nfe)
-            images = self._dataset.images(samples.cpu()).numpy()
+        for asked in self._settings.counts:
+            drawn = self._sample(latents, classes, self._ws[0], asked)
+            nfe = round(drawn.evaluations)
+            images = self._dataset.images(drawn.samples.cpu()).numpy()
             writer.samples(self._trainer.step, nfe, images, classes.cpu().numpy())
             if folder is not None:
                 columns = min(self._dataset.num_classes, count)
                 save_sheet(folder / f"nfe={nfe}.png", images, columns)
 
-    def _field_scores(self, latents: Tensor, classes: Tensor) -> list[Score]:
+    def _field_scores(self, w: float, block: int) -> list[Score]:
         """Ask the metrics that judge the flow itself, by one jump."""
         asking = [metric for metric in self._all_metrics() if isinstance(metric, FieldMetric)]
         if not asking:
             return []
-        field, w = self._field(), torch.full_like(classes, self._weight, dtype=latents.dtype)
-        return [s for metric in asking for s in metric.field_scores(field, latents, classes, w)]
+        latents, classes = self._draws.block(block, self._settings.samples)
+        field, ws = self._field(), torch.full_like(classes, w, dtype=latents.dtype)
+        return [s for metric in asking for s in metric.field_scores(field, latents, classes, ws)]
 
     def _field(self) -> NetworkField:
-        return field_of(self._network, self._trainer.settings, self._trainer.device)
-
-    def _sample(self, latents: Tensor, classes: Tensor, nfe: int) -> Tensor:
-        settings = self._settings
-        return draw(
-            settings.sampler,
-            self._field(),
-            latents,
-            classes,
-            self._weight,
-            nfe,
-            settings.batch_size,
+        return field_of(
+            self._trainer.network(self._weights), self._trainer.settings, self._trainer.device
         )
 
-    def _scores(self, samples: Tensor, classes: Tensor) -> list[Score]:
-        return [score for metric in self._all_metrics() for score in metric(samples, classes)]
+    def _sample(self, latents: Tensor, classes: Tensor, w: float, nfe: int | None) -> _Drawn:
+        settings, field = self._settings, self._field()
+        samples = draw(settings.sampler, field, latents, classes, w, nfe, settings.batch_size)
+        return _Drawn(samples, field.evaluated / len(latents))
 
     def _all_metrics(self) -> list[Metric]:
         if not self._metrics:  # a metric may train a classifier: only when first needed
@@ -114,32 +126,40 @@ class Scorer:
 
     def record(self, writer: RunWriter, measured: Measured) -> None:
         """Record a score with all that it was measured of."""
-        score, nfe, block = measured
+        score, nfe, block, w = measured
+        sampler = self._settings.sampler
         writer.evaluation(
             self._trainer.step,
             score.name,
             score.value,
             direction=score.direction,
             nfe=nfe,
-            w=self._weight,
+            w=w,
             weights=self._weights,
-            sampler=type(self._settings.sampler).__name__,
-            time_grid="uniform",
+            sampler=type(sampler).__name__,
+            time_grid=getattr(sampler, "time_grid", ""),
             block=block,
             samples=self._settings.samples,
         )
 
 
-def sampling_weight(settings: Evaluation, trained: float | None) -> float:
-    """Return the guidance weight to sample with.
+class _Drawn(NamedTuple):
+    """Samples (M, ...) and the network evaluations that one took, on average."""
+
+    samples: Tensor
+    evaluations: float
+
+
+def sampling_weights(settings: Evaluation, trained: float | None) -> tuple[float, ...]:
+    """Return the guidance weights to sample with.
 
     Raises:
         UserError: neither the evaluation nor the loss's guidance names one.
     """
     weight = settings.weight if settings.weight is not None else trained
-    if weight is None:
+    if weight is None or weight == ():
         raise UserError(
             "evaluation.weight is not set, and the loss trains with guidance weights that vary: "
             "say at which weight to sample, such as evaluation.weight = 2.0"
         )
-    return weight
+    return weight if isinstance(weight, tuple) else (weight,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 
@@ -17,8 +17,10 @@ from framework.protocols import (
     Schedule,
     WeightAverage,
 )
-from framework.settings import NonNegativeInt, Positive, PositiveInt
+from framework.settings import Content, NonNegativeInt, Positive, PositiveInt
+from framework.training import weights
 
+StoredWeights = Annotated[str, Content(weights.pin, weights.content)]
 Precision = Literal["fp32", "bf16", "fp16"]
 Diagnostic = Literal["modulation", "norms", "bins", "lipschitz"]
 
@@ -28,7 +30,9 @@ class Train:
     """One training run.
 
     `evaluation_average` is theta**, the weights that are sampled from; `clip_norm` bounds the
-    global gradient norm. `device` is "auto" (a GPU if there is one), "cpu" or "cuda[:N]".
+    global gradient norm; `start` names what to start from, the evaluation weights of another run:
+    its folder, one of its checkpoints or a .safetensors file. `device` is "auto" (a GPU if there is
+    one), "cpu" or "cuda[:N]".
     bf16 and fp16 mean autocast over float32 weights, fp16 with a gradient scaler.
 
     Memory and speed, not mathematics: `checkpointing` = k runs every k-th block again in the
@@ -54,6 +58,7 @@ class Train:
     checkpointing: NonNegativeInt = field(default=0, metadata={"added": 0})
     accumulation: PositiveInt = field(default=1, metadata={"added": 1})
     cuda_graphs: bool = field(default=False, metadata={"added": False})
+    start: StoredWeights | None = field(default=None, metadata={"added": None})
 
 
 @dataclass(frozen=True)
@@ -61,17 +66,25 @@ class Evaluation:
     """How a run is judged: at its end, and every `every` steps if that is set.
 
     Each NFE is scored on `blocks` disjoint sets of `samples` draws, made `batch_size` at a time at
-    guidance weight `weight` (None: the one that the loss's guidance names).
+    guidance weight `weight`: one or several (None: the one that the loss's guidance names).
+
+    With `nfe = None` the sampler finds by itself how many evaluations it needs: their mean over
+    the samples is then an outcome, the score `nfe`, and the other scores have no NFE.
     """
 
     metrics: tuple[Callable[..., Metric], ...]
     sampler: Sampler
-    nfe: tuple[PositiveInt, ...] = (1, 2, 4)
+    nfe: tuple[PositiveInt, ...] | None = (1, 2, 4)
     samples: PositiveInt = 1000
     blocks: PositiveInt = 1
     every: PositiveInt | None = None
-    weight: Positive | None = None
+    weight: Positive | tuple[Positive, ...] | None = None
     batch_size: PositiveInt = 256
+
+    @property
+    def counts(self) -> tuple[int | None, ...]:
+        """The numbers of evaluations to sample with; None where the sampler finds it."""
+        return (None,) if self.nfe is None else self.nfe
 
 
 @dataclass(frozen=True)

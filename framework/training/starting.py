@@ -16,11 +16,10 @@ from framework.training.checkpoints import Checkpoints
 from framework.training.experiment import Experiment
 from framework.training.precision import scaler
 from framework.training.recorder import Recorder
-from framework.training.trainer import EVALUATION, as_module, construct_model
+from framework.training.trainer import as_module, construct_model
+from framework.training.weights import CHECKPOINTS, EVALUATION, Weights, check
 
-CHECKPOINTS = "checkpoints"
 TRAINED = "trained"
-Weights = Mapping[str, Tensor]
 
 
 def start(
@@ -82,7 +81,7 @@ def _state(experiment: Experiment, networks: Mapping[str, Weights], step: int) -
         optimizer = train.optimizer(list(model.named_parameters()))
     expected = model.state_dict()
     for weights in networks.values():
-        _check(weights, expected)
+        check(weights, expected)
     any_weights = networks.get(EVALUATION) or networks[TRAINED]
     averages = [*train.loss.averages(), EVALUATION]
     return {
@@ -93,19 +92,3 @@ def _state(experiment: Experiment, networks: Mapping[str, Weights], step: int) -
         "scaler": scaler(train.precision, torch.device("cpu")).state_dict(),
         "recorder": Recorder(torch.device("cpu")).state_dict(),
     }
-
-
-def _check(weights: Weights, expected: Weights) -> None:
-    """Compare names and shapes of weights with a model's."""
-    missing, strange = sorted(expected.keys() - weights.keys()), weights.keys() - expected.keys()
-    for names, what in ((missing, "lack"), (sorted(strange), "have, unlike the model,")):
-        if names:
-            raise UserError(f"the weights {what} {', '.join(names[:3])} ({len(names)} in all)")
-    for name, weight in weights.items():
-        if weight.shape != expected[name].shape:
-            raise UserError(
-                f"{name} has the shape {tuple(weight.shape)} in the file, and "
-                f"{tuple(expected[name].shape)} in the run's model"
-            )
-        if not bool(weight.isfinite().all()):
-            raise UserError(f"{name} holds NaN or infinity")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from framework.errors import UserError
 from framework.evaluator import TRAINED, Evaluator
 from framework.passes import Passes
-from framework.protocols import Batch, LossTerms, Model
+from framework.protocols import Batch, FoundWeights, LossTerms, Model
 from framework.sections import section
 from framework.streams import Streams
 from framework.training.averages import Averages
@@ -22,8 +23,7 @@ from framework.training.observation import observed_terms
 from framework.training.precision import autocast, scaler
 from framework.training.recorder import Recorder
 from framework.training.settings import Train
-
-EVALUATION = "evaluation"
+from framework.training.weights import EVALUATION, read_for
 
 
 class Trainer:
@@ -48,6 +48,18 @@ class Trainer:
                 f"{settings.batch_size}: micro-batches are of one size"
             )
         self.use(Passes())
+
+    def begin(self) -> None:
+        """Take the weights that `train.start` names, if any; every average starts from them too.
+
+        Raises:
+            UserError: they cannot be read, or are not those of this network.
+        """
+        if self.settings.start is None:
+            return
+        found = read_for(self.model.state_dict(), self.settings.start)
+        for network in (self.model, *self.averages.networks.values()):
+            network.load_state_dict(found)
 
     def use(self, passes: Passes) -> None:
         """Run the network with these passes from now on, checkpointed as the settings say."""
@@ -78,12 +90,15 @@ class Trainer:
             self._scaler.update()
             self.optimizer.zero_grad(set_to_none=True)
         with section("averages"):
-            self.averages.update(self.step)
+            self.averages.update(self.step, self._found())
         with section("logging"):
             self._record(summary, norm)
 
     def network(self, weights: str) -> nn.Module:
         """Return the network with the trained weights, or with an average of them, by name.
+
+        The trained weights are those that the optimizer has found, where it trains at others: then
+        they are a copy, as they are now.
 
         Raises:
             UserError: there are no such weights.
@@ -91,7 +106,22 @@ class Trainer:
         known = {TRAINED: self.model, **self.averages.networks}
         if weights not in known:
             raise UserError(f"no weights are called '{weights}': choose one of {', '.join(known)}")
+        if weights == TRAINED and isinstance(self.optimizer, FoundWeights):
+            return self._copy_of_found()
         return known[weights]
+
+    def _found(self) -> list[Tensor]:
+        """Return the weights that evaluation and averages see, in the network's order."""
+        if isinstance(self.optimizer, FoundWeights):
+            return self.optimizer.found_weights()
+        return list(self.model.parameters())
+
+    @torch.no_grad()
+    def _copy_of_found(self) -> nn.Module:
+        network = copy.deepcopy(self.model).requires_grad_(False)
+        for parameter, weight in zip(network.parameters(), self._found(), strict=True):
+            parameter.copy_(weight)
+        return network
 
     def terms(self, batch: Batch) -> LossTerms:
         """Return a batch's loss terms with what was observed of them."""

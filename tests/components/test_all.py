@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from functools import partial
 from importlib.util import find_spec
 
 import pytest
@@ -15,9 +14,14 @@ from framework.evaluator import Evaluator
 from framework.protocols import Batch
 from framework.testing import check_component
 from tests.components.building import generators, randomised
+from tests.components.covering import all_pairs, covering_rows
 
 plugins.load_installed()
-HAS_SOAP = find_spec("pytorch_optimizer") is not None
+OPTIONAL = {  # the packages that components need beyond what is always installed
+    "soap": "pytorch_optimizer",
+    "schedule_free_adamw": "schedulefree",
+    "adaptive": "torchdiffeq",
+}
 
 LARGE = {  # what a check needs beyond the smallest sizes
     "models.dit": {"hidden_size": 16, "depth": 2, "num_heads": 2},
@@ -45,8 +49,8 @@ def test_it_keeps_what_its_kind_promises(component):
         pytest.skip("needs files: tests/components/datasets")
     if component.name == "frechet_inception_distance":
         pytest.skip("needs the Inception weights: tests/components/metrics")
-    if component.name == "soap" and not HAS_SOAP:
-        pytest.skip("needs pytorch-optimizer")
+    if not is_installed(component.name):
+        pytest.skip(f"needs {OPTIONAL[component.name]}")
     if component.name == "flash_jvp" and not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU")
     options = LARGE.get(component.selector, {})
@@ -63,12 +67,16 @@ def test_it_says_what_it_is_and_every_setting_has_a_type(component):
         assert not (setting.kinds() and not setting.required), "gin binds components"
 
 
+def is_installed(name):
+    return name not in OPTIONAL or find_spec(OPTIONAL[name]) is not None
+
+
 def of(kind):
     return {c.name: c.build for c in registry.components(kind) if c in ours()}
 
 
 FACTORS = {  # flash_jvp needs a GPU
-    kind: [name for name in of(kind) if name != "flash_jvp" and (name != "soap" or HAS_SOAP)]
+    kind: [name for name in of(kind) if name != "flash_jvp" and is_installed(name)]
     for kind in (
         "time_embedding",
         "second_time",
@@ -91,32 +99,6 @@ def allowed(row):
     return not (row.get("attention") == "sdpa" and row.get("loss") in DERIVATIVES)
 
 
-def covering_rows():
-    """Rows of the factors in which every allowed pair of values occurs: greedily, no draws."""
-    pairs = {
-        frozenset({(a, x), (b, y)})
-        for a, b in itertools.combinations(FACTORS, 2)
-        for x in FACTORS[a]
-        for y in FACTORS[b]
-        if allowed({a: x, b: y})
-    }
-    rows = []
-    while pairs:
-        row = dict(min(pairs, key=sorted))
-        for factor in FACTORS:
-            if factor not in row:
-                candidates = [v for v in FACTORS[factor] if allowed({**row, factor: v})]
-                gain = partial(gained, pairs, row, factor)
-                row[factor] = max(candidates, key=gain)
-        rows.append(row)
-        pairs -= {frozenset(pair) for pair in itertools.combinations(row.items(), 2)}
-    return rows
-
-
-def gained(pairs, row, factor, value):
-    return sum(frozenset({item, (factor, value)}) in pairs for item in row.items())
-
-
 def network_of(row):
     parts = {
         kind: of(kind)[row[kind]]
@@ -133,15 +115,12 @@ def loss_of(row):
     return of("loss")[row["loss"]](**given)
 
 
-ROWS = covering_rows()
+ROWS = covering_rows(FACTORS, allowed)
 
 
 def test_the_rows_cover_every_allowed_pair():
     seen = {frozenset(pair) for row in ROWS for pair in itertools.combinations(row.items(), 2)}
-    for a, b in itertools.combinations(FACTORS, 2):
-        for x, y in itertools.product(FACTORS[a], FACTORS[b]):
-            assert frozenset({(a, x), (b, y)}) in seen or not allowed({a: x, b: y})
-    assert all(map(allowed, ROWS))
+    assert seen == all_pairs(FACTORS, allowed)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: "-".join(row.values()))

@@ -4,7 +4,7 @@ from torch import nn
 
 from framework import UserError, register, registry
 from framework.kinds import KINDS
-from framework.protocols import FlowMap, LossTerms, Query, Score, Tangent, Times
+from framework.protocols import FlowMap, LossTerms, Query, Sampler, Score, Tangent, Times
 from framework.testing import _CHECKS, check_component
 
 
@@ -179,3 +179,28 @@ def test_a_sampler():
     assert (
         "samplers.greedy: the samples of nfe = 1 is torch.float32 instead of torch.float64" in found
     )
+
+
+def test_a_component_does_not_stand_in_for_its_own_part():
+    @register.sampler("around")
+    class Around:
+        def __init__(self, sampler: Sampler):
+            self.sampler = sampler
+
+        def __call__(self, field, noise, c, w, nfe):
+            return self.sampler(field, noise, c, w, nfe)
+
+    with pytest.raises(UserError, match=r"samplers\.around needs sampler"):
+        check_component("sampler", "around")
+
+    @register.sampler("within")
+    class Within:
+        def __call__(self, field, noise, c, w, nfe):
+            if nfe is None:
+                raise ValueError("how many?")
+            x = noise.double()
+            for _ in range(nfe):
+                x = x - field.velocity(x, w, c, w) / nfe
+            return x
+
+    check_component("sampler", "around")

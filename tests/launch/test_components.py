@@ -56,6 +56,7 @@ def test_lists_every_kind(monkeypatch, capsys):
     assert "normalization (normalizations.*), built with dim\n" in out
     assert "schedules.half_of_test" in out
     assert "Half the rate [of all]." in out
+    assert "\n      low, top = None, way = 'up', steps = (1, 2)\n" in out
 
 
 def test_lists_the_settings_of_one(monkeypatch, capsys):

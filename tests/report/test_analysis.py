@@ -6,6 +6,7 @@ import pytest
 
 from framework import UserError
 from framework.report import analyse
+from framework.report.figures import draw_nfe
 from framework.report.headline import headline
 from framework.report.rows import ranked_rows
 
@@ -168,6 +169,37 @@ def test_guidance_weights_are_held_fixed_or_each_arms_own():
     frame.loc[frame["arm"] == "decay=0", "w"] = 3.0
     own = analyse(replace(grid, frame=frame))
     np.testing.assert_allclose(own.ranking["mean"], plain.ranking["mean"])
+
+
+def test_one_guidance_weight_of_several_can_be_asked_for():
+    grid = four_arms()
+    arms = grid.arm_names
+    more = grid.frame[grid.frame["kind"] == "evaluation"].assign(w=2.5)
+    more = more[more["arm"] != grid.baseline]
+    more["value"] += 100
+    both = replace(grid, frame=pd.concat([grid.frame, more]))
+    analysis = analyse(both, w=2.5)
+    others = [arm for arm in arms if arm != grid.baseline]
+    plain = analyse(grid).ranking["mean"]
+    np.testing.assert_allclose(analysis.ranking.loc[others, "mean"], plain[others] + 100)
+    assert analysis.baseline == others[0]
+    assert any(f"{others[0]} stands in" in note for note in analysis.notes)
+    assert analysis.selection.title.endswith("and w = 2.5")
+    with pytest.raises(UserError, match=r"not evaluated at w = 3 \(--w\); choose one of: .*2\.5"):
+        analyse(both, w=3.0)
+
+
+def test_an_arm_whose_sampler_chose_its_evaluations_is_ranked_with_the_others():
+    grid = four_arms()
+    frame = grid.frame.copy()
+    chosen = (frame["arm"] == "decay=0") & (frame["kind"] == "evaluation")
+    frame = frame[~chosen | (frame["nfe"] == 1)]
+    frame.loc[chosen & (frame["nfe"] == 1), "nfe"] = float("nan")
+    analysis = analyse(replace(grid, frame=frame))
+    np.testing.assert_allclose(
+        analysis.ranking["mean"], analyse(grid).ranking.loc[analysis.ranking.index, "mean"]
+    )
+    assert draw_nfe(analysis) is not None
 
 
 def test_running_grids_rank_what_is_done_and_count_the_rest():

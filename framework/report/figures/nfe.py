@@ -32,7 +32,7 @@ def draw_nfe(analysis: Analysis) -> Figure | None:
 
 def _panel(axes: Axes, analysis: Analysis, selection: Selection, styles: dict[str, Pen]) -> None:
     """Draw one metric."""
-    table = metric_by_nfe(analysis, selection)
+    table = metric_by_nfe(analysis, selection).dropna(subset="nfe")
     groups = dict(iter(table.groupby("arm", sort=False)))
     arms = [arm for arm in styles if arm in groups]
     for k, arm in enumerate(arms):

@@ -7,12 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from components.optimizers import adamw, lion, muon, sgd, soap
+from components.optimizers import adamw, lion, muon, schedule_free_adamw, sgd, soap
 from framework import UserError
 
 HAS_SOAP = find_spec("pytorch_optimizer") is not None
 needs_soap = pytest.mark.skipif(not HAS_SOAP, reason="needs pytorch-optimizer")
-ALL = [adamw, sgd, lion, muon, pytest.param(soap, marks=needs_soap)]
+HAS_SCHEDULEFREE = find_spec("schedulefree") is not None
+needs_schedulefree = pytest.mark.skipif(not HAS_SCHEDULEFREE, reason="needs schedulefree")
+ALL = [
+    *(adamw, sgd, lion, muon, pytest.param(soap, marks=needs_soap)),
+    pytest.param(schedule_free_adamw, marks=needs_schedulefree),
+]
 
 
 def network():
@@ -111,6 +116,47 @@ def test_muon_takes_no_embedding(name):
     weight.grad = torch.arange(1.0, 10.0).reshape(3, 3)
     optimizer.step()
     torch.testing.assert_close(torch.eye(3) - weight.detach(), torch.full((3, 3), 0.01))
+
+
+def schedule_free_by_hand(y, gradients, rates, betas, eps, weight_decay):
+    """Algorithm 1 of the paper: x, y and z after AdamW's steps with its own learning rates."""
+    x, z, v, total = y.clone(), y.clone(), torch.zeros_like(y), 0.0
+    for step, (gradient, lr) in enumerate(zip(gradients, rates, strict=True), 1):
+        v = betas[1] * v + (1 - betas[1]) * gradient**2
+        direction = gradient / ((v / (1 - betas[1] ** step)).sqrt() + eps)
+        z = z - lr * (direction + weight_decay * y)
+        total += max(rates[:step]) ** 2
+        c = max(rates[:step]) ** 2 / total
+        x = (1 - c) * x + c * z
+        y = (1 - betas[0]) * z + betas[0] * x
+    return x, y
+
+
+@needs_schedulefree
+def test_schedule_free_adamw_is_its_definition():
+    g = torch.Generator().manual_seed(0)
+    start, *gradients = torch.randn(7, 3, 4, generator=g, dtype=torch.float64)
+    weight, still = nn.Parameter(start.clone()), nn.Parameter(torch.ones(2, dtype=torch.float64))
+    settings = {"betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}
+    optimizer = schedule_free_adamw([("a", weight), ("still", still)], lr=0.1, **settings)
+    rates = [0.05, 0.1, 0.1, 0.08, 0.1, 0.0]
+    for gradient, rate in zip(gradients, rates, strict=True):
+        weight.grad = gradient.clone()
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
+    x, y = schedule_free_by_hand(start, gradients, rates, **settings)
+    torch.testing.assert_close(weight.detach(), y)
+    found, untouched = optimizer.found_weights()
+    torch.testing.assert_close(found, x)
+    assert not torch.allclose(x, y)
+    assert torch.equal(untouched, still)
+    torch.testing.assert_close(weight.detach(), y)
+
+
+@pytest.mark.skipif(HAS_SCHEDULEFREE, reason="schedulefree is installed")
+def test_schedule_free_adamw_says_what_to_install():
+    with pytest.raises(UserError, match=r"pip install 'tvmlab\[optimizers\]'"):
+        schedule_free_adamw([("weight", nn.Parameter(torch.zeros(2, 2)))])
 
 
 @pytest.mark.skipif(HAS_SOAP, reason="pytorch-optimizer is installed")

@@ -1,11 +1,17 @@
 """Samplers on a flow known in closed form, and the evaluations that they spend."""
 
+import itertools
+from importlib.util import find_spec
+
 import pytest
 import torch
 
-from components.samplers import Euler, FlowMapSampler, Guided, Heun
+from components.samplers import Adaptive, Euler, FlowMapSampler, Guided, Heun
 from components.samplers.grid import time_grid
 from framework import UserError
+
+HAS_TORCHDIFFEQ = find_spec("torchdiffeq") is not None
+needs_torchdiffeq = pytest.mark.skipif(not HAS_TORCHDIFFEQ, reason="needs torchdiffeq")
 
 
 class Exponential:
@@ -44,6 +50,18 @@ def test_flow_map_jumps_are_exact_on_any_grid(nfe, power):
     assert starts[1:] == ends[:-1]
 
 
+def test_flow_map_jumps_stop_at_any_times():
+    field, times = Exponential(), (1.0, 0.7, 0.1, 0.0)
+    x = FlowMapSampler(times=times)(field, noise(torch.float64), C, W, 3)
+    torch.testing.assert_close(x, noise(torch.float64) * torch.tensor(-0.5).double().exp())
+    assert field.times == list(itertools.pairwise(times))
+    with pytest.raises(ValueError, match="makes 3 jumps, and 2 evaluations are asked for"):
+        FlowMapSampler(times=times)(field, noise(), C, W, 2)
+    for wrong in ((), (1.0,), (0.9, 0.0), (1.0, 0.5), (1.0, 0.5, 0.5, 0.0), (1.0, 0.2, 0.5, 0.0)):
+        with pytest.raises(UserError, match="have to fall from 1 to 0"):
+            FlowMapSampler(times=wrong)
+
+
 def test_time_grids():
     assert time_grid(4, 1.0) == [1.0, 0.75, 0.5, 0.25, 0.0]
     assert time_grid(2, 3.0) == [1.0, 0.125, 0.0]
@@ -57,6 +75,8 @@ def test_evaluations_are_spent_exactly(sampler, nfe):
     assert len(field.times) == nfe
     with pytest.raises(ValueError, match="at least 1"):
         sampler(field, noise(), C, W, 0)
+    with pytest.raises(ValueError, match="wants to know their number"):
+        sampler(field, noise(), C, W, None)
 
 
 def errors(sampler, counts):
@@ -118,3 +138,77 @@ def test_guided_jumps_mix_displacements():
 def test_guided_sampling_refuses_half_a_pair():
     with pytest.raises(ValueError, match="pairs: 3 is odd"):
         Guided(Euler())(ByClass(), noise(), C, W, 3)
+
+
+METHODS = ["dopri5", "dopri8", "bosh3", "adaptive_heun"]
+
+
+@needs_torchdiffeq
+@pytest.mark.parametrize("method", METHODS)
+def test_adaptive_steps_keep_the_tolerance_at_the_cost_that_it_takes(method):
+    exact, spent = noise(torch.float64) * torch.tensor(-0.5, dtype=torch.float64).exp(), []
+    for tolerance in (1e-2, 1e-4):
+        field = Exponential()
+        sampler = Adaptive(rtol=tolerance, atol=tolerance, method=method)
+        x = sampler(field, noise(torch.float64), C, W, None)
+        assert x.dtype == torch.float64
+        assert float((x - exact).abs().max()) < 3 * tolerance
+        assert min(field.times) >= 0
+        assert max(field.times) <= 1
+        spent.append(len(field.times))
+    assert spent[0] <= spent[1]
+    assert spent[1] > 4
+
+
+class Stiff(Exponential):
+    """One sample of the batch is much faster than the others."""
+
+    def velocity(self, x, t, c, w):
+        rate = torch.ones(len(x), 1, dtype=x.dtype)
+        rate[0] = 30
+        return super().velocity(x, t, c, w) * rate
+
+
+@needs_torchdiffeq
+def test_no_sample_hides_behind_the_others():
+    x = Adaptive(1e-4, 1e-4)(Stiff(), noise(torch.float64), C, W, None)
+    torch.testing.assert_close(
+        x[0], noise(torch.float64)[0] * torch.tensor(-15.0, dtype=torch.float64).exp(),
+        rtol=0, atol=3e-4,
+    )  # fmt: skip
+
+
+class Broken(Exponential):
+    def velocity(self, x, t, c, w):
+        return super().velocity(x, t, c, w) * (1 if t[0] > 0.5 else float("nan"))
+
+
+@needs_torchdiffeq
+def test_adaptive_gives_up_aloud(caplog):
+    assert Adaptive()(Broken(), noise(), C, W, None).isnan().all()
+    assert "velocity at time 0." in caplog.text
+    field = Exponential()
+    assert Adaptive(1e-9, 1e-9, most=20)(field, noise(torch.float64), C, W, None).isnan().all()
+    assert len(field.times) == 20
+    assert "20 evaluations do not meet the tolerance" in caplog.text
+
+
+@needs_torchdiffeq
+def test_adaptive_is_not_told_how_many_evaluations_to_spend():
+    with pytest.raises(ValueError, match=r"set evaluation\.nfe = None"):
+        Adaptive()(Exponential(), noise(), C, W, 4)
+
+
+@needs_torchdiffeq
+def test_guided_adaptive_steps_count_both_evaluations():
+    field = ByClass()
+    x = Guided(Adaptive(1e-6, 1e-6))(field, noise(torch.float64), C + 1, W + 1, None)
+    speed = torch.tensor(-(3 + 1.5 * (1 - 3)), dtype=torch.float64)
+    torch.testing.assert_close(x, noise(torch.float64) * speed.exp(), rtol=1e-4, atol=1e-4)
+    assert len(field.times) % 2 == 0
+
+
+@pytest.mark.skipif(HAS_TORCHDIFFEQ, reason="torchdiffeq is installed")
+def test_adaptive_says_what_to_install():
+    with pytest.raises(UserError, match=r"pip install 'tvmlab\[samplers\]'"):
+        Adaptive()

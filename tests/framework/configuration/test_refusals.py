@@ -8,6 +8,7 @@ from tests.framework.configuration import toys
 
 GAPS = "such as @time_samplers.toy_gap(), @time_samplers.toy_uniform()"
 LINE = toys.BASE.count("\n") + 1
+SWAP_BACK = "toy_loss.time_sampler = @toy_gap()"
 
 CASES = {
     "unknown component": (
@@ -143,6 +144,22 @@ def test_gin_required_has_to_be_bound(base):
 def test_unused_bindings_of_included_files_pass(write):
     write("b.gin", f"{toys.BASE}toy_uniform.low = 0.3\nunused = 3\n")
     Configuration.load([write("a.gin", "include 'b.gin'\n")]).resolve()
+
+
+def test_what_a_later_source_replaces_may_leave_settings_unused(write):
+    first = write("a.gin", f"{toys.BASE}toy_gap.std = 0.3\n")
+    swap = "toy_loss.time_sampler = @toy_uniform()"
+    low = "toy_uniform.low = 0.3"
+    Configuration.load([first], [swap, low]).resolve()
+    Configuration.load([first, write("b.gin", f"{swap}\n{low}\n")]).resolve()
+    with pytest.raises(UserError, match=r"^--set: time_samplers.toy_uniform.low: the run does not"):
+        Configuration.load([write("c.gin", f"{toys.BASE}{swap}\n")], [low, SWAP_BACK]).resolve()
+
+
+def test_another_source_does_not_excuse_what_nothing_ever_used(write):
+    path = write("a.gin", f"{toys.BASE}toy_uniform.low = 0.3\n")
+    with pytest.raises(UserError, match=r"^a.gin:\d+: time_samplers.toy_uniform.low: the run does"):
+        Configuration.load([path], ["toy_gap.std = 0.3"]).resolve()
 
 
 def test_unused_bindings_can_be_left_to_the_caller(base):

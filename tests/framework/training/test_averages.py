@@ -20,7 +20,7 @@ def test_averages_start_as_copies_and_follow_the_weights():
     assert torch.equal(averages.networks["slow"].weight, start)
     with torch.no_grad():
         model.weight.add_(1.0)
-    averages.update(1)
+    averages.update(1, list(model.parameters()))
     torch.testing.assert_close(averages.networks["slow"].weight, start + 0.1)
     assert torch.equal(averages.networks["now"].weight, model.weight)
 
@@ -32,7 +32,7 @@ def test_averages_carry_no_gradient_and_survive_a_round_trip():
     assert not averages.networks["slow"].weight.requires_grad
     with torch.no_grad():
         model.weight.mul_(3.0)
-    averages.update(1)
+    averages.update(1, list(model.parameters()))
     restored = Averages(model, {"slow": Fixed(0.5)})
     restored.load_state_dict(averages.state_dict())
     assert torch.equal(restored.networks["slow"].weight, averages.networks["slow"].weight)

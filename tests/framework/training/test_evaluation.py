@@ -1,0 +1,127 @@
+"""How a run is judged: evaluations that the sampler chooses, and several guidance weights."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import h5py
+import pytest
+
+from framework import UserError, register, registry
+from framework.configuration import Configuration
+from framework.report import findings
+from framework.results import load
+from framework.training import State, folder, run
+from framework.training.again import Changes, measure_again
+from framework.training.drawing import Wanted, draw_pictures
+from framework.training.experiment import Experiment
+from framework.training.restored import restore
+
+PLANE = Path(__file__).parents[3] / "gin/plane.gin"
+TINY = (
+    *("models.mlp.hidden_size = 16", "models.mlp.depth = 1", "train.batch_size = 16"),
+    *("train.steps = 2", "evaluation.samples = 40", "evaluation.batch_size = 30"),
+    *("evaluation.metrics = (@metrics.sliced_wasserstein,)", "logging.pictures = 2"),
+)
+VELOCITY = (
+    "train.loss = @losses.flow_matching()",
+    "losses.flow_matching.time_sampler = @time_samplers.uniform()",
+    "losses.flow_matching.guidance = @guidances.none()",
+    "losses.flow_matching.flow_map = @flow_maps.plain()",
+)
+ADAPTIVE = (*VELOCITY, "evaluation.sampler = @samplers.adaptive()", "evaluation.nfe = None")
+RANDOM = (
+    "losses.tvm.guidance = @guidances.random_beta()",
+    "evaluation.weight = (2.0, 1.5)",
+    "evaluation.nfe = (1,)",
+)
+needs_torchdiffeq = pytest.mark.skipif(find_spec("torchdiffeq") is None, reason="needs torchdiffeq")
+
+
+def configured(*sets):
+    return Configuration.load([PLANE], [*TINY, *sets])
+
+
+def trained(directory, *sets):
+    resolved = configured(*sets).resolve()
+    Experiment.build(resolved).check()
+    folder.prepare(directory, resolved)
+    assert run(directory) is State.DONE
+    return directory
+
+
+@needs_torchdiffeq
+def test_evaluations_that_the_sampler_chooses_are_a_score(tmp_path):
+    directory = trained(tmp_path / "run", *ADAPTIVE)
+    rows = load(directory, kinds=["evaluation"])
+    assert set(rows["metric"]) == {"sliced_w2", "nfe"}
+    assert rows["nfe"].isna().all()
+    assert set(rows["time_grid"]) == {"adaptive"}
+    spent = float(rows.loc[rows["metric"] == "nfe", "value"].iloc[0])
+    assert 5 < spent < 200
+    with h5py.File(directory / "results.h5") as file:
+        assert set(file["evaluations"]["nfe"]) == {-1}
+        (name,) = file["samples/2"]
+        assert int(name.removeprefix("nfe=")) > 5
+    analysis = findings(directory.parent)
+    assert analysis.selection.metric == "sliced_w2"
+    assert analysis.selection.nfe is None
+    assert [other.metric for other in analysis.others] == ["nfe"]
+
+
+@needs_torchdiffeq
+def test_a_number_of_evaluations_is_for_samplers_of_fixed_steps(tmp_path):
+    for sets, message in (
+        (ADAPTIVE[:-1], r"evaluation\.nfe: samplers\.adaptive .*set evaluation\.nfe = None"),
+        ((*VELOCITY, *ADAPTIVE[-1:], "evaluation.sampler = @samplers.euler()"), "fixed steps"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Experiment.build(configured(*sets).resolve()).check()
+    restored = restore(trained(tmp_path / "run", *ADAPTIVE))
+    with pytest.raises(UserError, match=r"samplers\.adaptive finds its number"):
+        measure_again(restored, Changes(nfe=[4]))
+    (sheet,) = draw_pictures(restored, Wanted([], count=2), tmp_path / "drawn")
+    assert int(sheet.stem.removeprefix("nfe=")) > 5
+
+
+@pytest.fixture
+def plugged(monkeypatch):
+    """Room for components that go with the test."""
+    monkeypatch.setattr(registry, "_components", dict(registry._components))
+
+
+def test_a_sampler_that_spends_other_than_it_is_asked_is_refused(plugged):
+    @register.sampler("thrifty")
+    class Thrifty:
+        def __call__(self, field, noise, c, w, nfe):
+            for _ in range(nfe - 1):
+                field.velocity(noise, w, c, w)
+            return noise.double()
+
+    sets = [*VELOCITY, "evaluation.sampler = @samplers.thrifty()"]
+    with pytest.raises(UserError, match="asked for 4 evaluations and makes 3"):
+        Experiment.build(configured(*sets, "evaluation.nfe = (4,)").resolve()).check()
+    with pytest.raises(UserError, match=r"nfe is None, and samplers\.thrifty wants a number"):
+        Experiment.build(configured(*sets, "evaluation.nfe = None").resolve()).check()
+
+
+def test_one_training_is_judged_at_several_weights(tmp_path):
+    directory = trained(tmp_path / "run", *RANDOM)
+    rows = load(directory, kinds=["evaluation"]).set_index("w")["value"]
+    assert list(rows.index) == [2.0, 1.5]
+    assert rows[2.0] != rows[1.5]
+    (alone,) = measure_again(restore(directory), Changes(weight=1.5))
+    assert alone.score.value == rows[1.5]
+
+
+def test_every_weight_has_to_be_trained():
+    with pytest.raises(UserError, match=r"weight 3, and losses\.tvm trains 1 to 2"):
+        Experiment.build(configured(*RANDOM, "evaluation.weight = (2.0, 3.0)").resolve()).check()
+
+
+def test_one_weight_is_the_same_run_as_before():
+    one, several = (
+        configured(*RANDOM, f"evaluation.weight = {weight}").resolve()
+        for weight in ("2.0", "(2.0,)")
+    )
+    assert one.settings["evaluation.weight"] == 2.0
+    assert one.identity != several.identity
