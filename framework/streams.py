@@ -42,16 +42,19 @@ class Streams:
         samples: range,
         shape: tuple[int, ...],
         device: torch.device | str = "cpu",
+        total: int | None = None,
     ) -> Tensor:
         """Return standard normals for the samples, (len(samples), *shape) float32 on `device`.
 
-        Each device has its own sequence; on a GPU it also depends on the size of the global batch.
+        Each device has its own sequence; on a GPU it also depends on how many are drawn: `total`,
+        the size of the global batch, for a process that wants a part of them.
         """
         size = math.prod(shape)
         padded = -(-size // _NORMAL_GROUP) * _NORMAL_GROUP
         generator = self.generator(stream, step, device)
-        x = torch.randn(samples.stop, padded, generator=generator, device=device)
-        return x[samples.start :, :size].reshape(len(samples), *shape)
+        drawn = samples.stop if total is None else total
+        x = torch.randn(drawn, padded, generator=generator, device=device)
+        return x[samples.start : samples.stop, :size].reshape(len(samples), *shape)
 
     def permutation(self, stream: str, epoch: int, length: int) -> Tensor:
         """Return a permutation of range(length), int64 on the CPU."""

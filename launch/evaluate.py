@@ -2,6 +2,7 @@
 
 python launch/evaluate.py runs/digits --samples 10000 --blocks 4
 python launch/evaluate.py runs/digits --samples 10000 --nfe 1 2 4 8 --append
+torchrun --nproc-per-node 8 launch/evaluate.py runs/imagenet256 --samples 50000
 """
 
 from __future__ import annotations
@@ -30,12 +31,16 @@ def arguments() -> argparse.Namespace:
 def program() -> None:
     """Measure, print a row a metric and NFE, and append the values if asked."""
     given = arguments()
+    from framework.distribution import joined
     from framework.training.again import Changes, measure_again, print_scores  # imports torch
     from framework.training.restored import restore
 
-    run = restore(given.directory, given.device)
-    changes = Changes(given.nfe, given.samples, given.blocks, given.w, given.weights)
-    print_scores(measure_again(run, changes, append=given.append))
+    with joined() as world:
+        run = restore(given.directory, given.device, world)
+        changes = Changes(given.nfe, given.samples, given.blocks, given.w, given.weights)
+        found = measure_again(run, changes, append=given.append, world=world)
+        if world.leads:
+            print_scores(found)
 
 
 if __name__ == "__main__":

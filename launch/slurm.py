@@ -3,6 +3,7 @@
 python launch/slurm.py --gin gin/ablations/quickstart.gin --dry-run
 python launch/slurm.py --gin gin/ablations/quickstart.gin --executor local --wait
 python launch/slurm.py --gin FILE --partition gpu --gpus 1 --time 4:00:00
+python launch/slurm.py --gin FILE --partition gpu --nodes 2 --gpus 8   # 16 processes a run
 
 Every cell is checked before anything is submitted. Launching again runs only what is missing.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 from framework import command
 from framework.configuration import Configuration
 from framework.grid.plan import plan
-from framework.launching import checking, executors, presenting
+from framework.launching import checking, executors, presenting, processes
 from framework.launching.clean import CleanProcess
 from framework.launching.decisions import RETRIES, decide
 from framework.launching.launch import Options, launch
@@ -46,7 +47,7 @@ def arguments() -> argparse.Namespace:
     cluster = parser.add_argument_group("resources of a run on SLURM (launch.* in gin)")
     for name in ("partition", "account", "qos", "constraint", "time", "mem", "gpu-memory"):
         cluster.add_argument(f"--{name}", metavar=name.upper())
-    for name in ("nodes", "gpus", "cpus", "max-parallel", "runs-per-job", "requeues"):
+    for name in ("nodes", "gpus", "processes", "cpus", "max-parallel", "runs-per-job", "requeues"):
         cluster.add_argument(f"--{name}", type=int, metavar="N")
     cluster.add_argument("--setup", action="append", metavar="COMMAND", help="run before a job")
     cluster.add_argument("--prefix", metavar="COMMAND", help="what stands before Python in a job, "
@@ -74,7 +75,7 @@ def with_resources(configuration: Configuration, given: argparse.Namespace) -> C
     """Return the configuration with the resources that the command line names."""
     names = (
         "partition", "account", "qos", "constraint", "time", "mem", "gpu_memory", "nodes", "gpus",
-        "cpus", "max_parallel", "runs_per_job", "requeues", "setup", "prefix",
+        "processes", "cpus", "max_parallel", "runs_per_job", "requeues", "setup", "prefix",
     )  # fmt: skip
     for name in names:
         value = getattr(given, name)
@@ -94,6 +95,7 @@ def program() -> int:
         planned = plan(configuration, given.gin[-1].stem, line)
         grid = given.output or Path("runs", planned.name)
         decisions = decide(grid, planned, given.retry)[1]
+        processes.check([decision.cell for decision in decisions if decision.run], given.executor)
         probed = not given.no_probe
         findings, cost = checking.check(
             planned, grid, decisions, clean=clean, probed=probed, here=not on_slurm

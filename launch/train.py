@@ -1,20 +1,28 @@
-"""Train one run here, or go on with it: python launch/train.py --gin gin/digits.gin."""
+"""Train one run here, or go on with it.
+
+python launch/train.py --gin gin/digits.gin
+python launch/train.py --gin gin/imagenet256_w2.gin --processes 8     # one a GPU
+torchrun --nproc-per-node 8 launch/train.py --gin gin/imagenet256_w2.gin
+"""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 from framework import command
+from framework.distribution import World, placing
 from framework.errors import UserError
-from framework.launching import claims
+from framework.launching import claims, ranks
 from framework.training import State, experiment, folder, run
 
 
-def program() -> int:
-    """Train the run that the options describe; exit with 1 unless it gets done."""
-    parser = command.parser(__doc__)
+def arguments() -> argparse.Namespace:
+    """Return what the command line says."""
+    parser = command.parser(__doc__ or "")
     command.add_configuration_arguments(parser)
     parser.add_argument(
         "--output",
@@ -22,12 +30,38 @@ def program() -> int:
         metavar="DIR",
         help="the run's folder (default: runs/FILE/seed=SEED-IDENTITY)",
     )
-    arguments = parser.parse_args()
-    resolved = command.configuration(arguments).resolve()
-    experiment.Experiment.build(resolved).check()
+    parser.add_argument(
+        "--processes",
+        type=command.positive,
+        default=1,
+        metavar="N",
+        help="how many train it together, on a GPU each where there are any (1)",
+    )
+    return parser.parse_args()
+
+
+def program() -> int:
+    """Train the run that the options describe; exit with 1 unless it gets done."""
+    given = arguments()
+    processes = World.of_environment().size
+    if given.processes == processes or (processes > 1 and given.processes == 1):
+        return train(given)
+    if processes > 1:
+        raise UserError(f"--processes {given.processes}, and WORLD_SIZE is {processes}: leave it")
+    placing.check(command.configuration(given).resolve().settings, given.processes)
+    return ranks.together(given.processes, partial(command.main, partial(train, given)))
+
+
+def train(given: argparse.Namespace) -> int:
+    """Train as the process that the environment says this is; only the first one says how."""
+    world, resolved = World.of_environment(), command.configuration(given).resolve()
+    placing.check(resolved.settings, world.size)
     seed, identity = resolved.settings["train.seed"], resolved.identity[:8]
-    default = Path("runs", arguments.gin[-1].stem, f"seed={seed}-{identity}")
-    directory: Path = arguments.output or default
+    default = Path("runs", given.gin[-1].stem, f"seed={seed}-{identity}")
+    directory: Path = given.output or default
+    if not world.leads:
+        return 0 if run(directory) is State.DONE else 1
+    experiment.Experiment.build(resolved).check()
     folder.prepare(directory, resolved)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     with claims.claim(directory) as mine:

@@ -22,6 +22,9 @@ from types import TracebackType
 
 from tests import slurm_accounts
 
+NODE = (
+    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=4000"
+)
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 START_SECONDS = 30.0
 PR_SET_PDEATHSIG = 1
@@ -58,7 +61,7 @@ JobAcctGatherType=jobacct_gather/none
 KillWait=5
 MinJobAge=86400
 MaxArraySize={largest}
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={node_port} CPUs={cpus} RealMemory=4000
+{nodes}
 PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -69,18 +72,22 @@ def missing(*more: str) -> str:
 
 
 class Cluster:
-    """One node with a few cores; arrays have less than `largest` elements.
+    """One node or two with a few cores each; arrays have less than `largest` elements.
 
     With `accounts` there are slurmdbd and its database too. Its folder lies directly in the
-    temporary one: munged wants everyone to get to its socket.
+    temporary one: munged wants everyone to get to its socket. Two nodes are two of this machine's
+    own addresses: processes of a job meet at a node's name.
     """
 
-    def __init__(self, cpus: int = 4, largest: int = 1001, accounts: bool = False) -> None:
+    def __init__(
+        self, cpus: int = 4, largest: int = 1001, nodes: int = 1, accounts: bool = False
+    ) -> None:
+        self._nodes = ["n1"] if nodes == 1 else ["127.1", "127.2"]
         self._folder = Path(tempfile.mkdtemp(prefix="slurm-"))
         self.accounts = accounts
         self._cpus, self._largest = cpus, largest
         self._host = socket.gethostname().partition(".")[0]
-        self._ports = _free_ports(4)
+        self._ports = _free_ports(3 + len(self._nodes))
         self._processes: list[subprocess.Popen[bytes]] = []
         self._before = os.environ.get("SLURM_CONF")
 
@@ -94,13 +101,14 @@ class Cluster:
                         f"--log-file={munge}/log", f"--seed-file={munge}/seed")  # fmt: skip
             self._until((self._folder / "munge.socket").exists, "munged")
             if self.accounts:
-                dbd, database = self._ports[2:]
+                _, dbd, database, *_ = self._ports
                 slurm_accounts.start(
                     self._folder, self._host, (dbd, database), self._spawn, self._until
                 )
             self._spawn("slurmctld", "-D")
             self._until(lambda: "is UP" in said("scontrol", "ping"), "slurmctld")
-            self.start_node()
+            for name in self._nodes:
+                self.start_node(name)
         except BaseException:
             self._stop()
             raise
@@ -120,10 +128,11 @@ class Cluster:
         self._stop()
         shutil.rmtree(self._folder)
 
-    def start_node(self) -> None:
+    def start_node(self, name: str = "n1") -> None:
         """Start slurmd and wait until its node answers."""
-        self._spawn("slurmd", "-D", "-N", "n1")
-        self._until(lambda: said("sinfo", "-h", "-o", "%T").strip() in ANSWERS, "slurmd")
+        self._spawn("slurmd", "-D", "-N", name)
+        state = ("sinfo", "--noheader", f"--nodes={name}", "--format=%T")
+        self._until(lambda: said(*state).strip() in ANSWERS, "slurmd")
 
     def kill_node(self) -> None:
         """Kill slurmd and the daemons of its job steps, which leaves the jobs' own processes.
@@ -144,7 +153,7 @@ class Cluster:
         return file.is_symlink() and str(file.readlink()).startswith(str(self._folder))
 
     def _write(self) -> None:
-        for name in ("state", "spool-n1", "munge"):
+        for name in ("state", "munge", *(f"spool-{node}" for node in self._nodes)):
             (self._folder / name).mkdir(parents=True)
         self._folder.chmod(0o755)
         key = self._folder / "munge" / "key"
@@ -152,14 +161,18 @@ class Cluster:
         key.chmod(0o400)
         (self._folder / "munge").chmod(0o700)
         (self._folder / "plugstack.conf").touch()
-        port, node_port, dbd_port, _ = self._ports
+        port, dbd_port, _, *node_ports = self._ports
+        nodes = [
+            NODE.format(name=name, host=self._host, port=node_port, cpus=self._cpus)
+            for name, node_port in zip(self._nodes, node_ports, strict=True)
+        ]
         accounts = "AccountingStorageType=accounting_storage/none\n"
         if self.accounts:
             accounts = slurm_accounts.settings(self._folder, dbd_port)
         (self._folder / "slurm.conf").write_text(
             CONFIGURATION.format(
                 folder=self._folder, host=self._host, user=getpass.getuser(), port=port,
-                node_port=node_port, cpus=self._cpus, largest=self._largest, accounts=accounts,
+                nodes="\n".join(nodes), largest=self._largest, accounts=accounts,
             )
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -87,14 +88,28 @@ class FrechetInceptionDistance:
 
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return the distance of samples (M, C, H, W), standardised like the data, M at least 2."""
+        return self._scores(self.features(part) for part in samples.split(_DECODED_AT_ONCE))
+
+    def features(self, samples: Tensor) -> Tensor:
+        """Return Inception's features (M, 2048) float64, NaN for samples that are not finite."""
+        parts = [
+            self._inception.features(self._dataset.images(part))
+            for part in samples.split(_DECODED_AT_ONCE)
+        ]
+        broken = ~samples.flatten(1).isfinite().all(dim=1).cpu()
+        return torch.cat(parts).masked_fill_(broken[:, None], torch.nan)
+
+    def of_features(self, features: Tensor) -> list[Score]:
+        """Return the distance of samples with the features (M, 2048)."""
+        return self._scores(features.split(_DECODED_AT_ONCE))
+
+    def _scores(self, parts: Iterable[Tensor]) -> list[Score]:
         started, moments = time.monotonic(), Moments()
-        if not bool(samples.isfinite().all()):
-            return [Score(self._name, float("nan"), "lower")]
-        for part in samples.split(_DECODED_AT_ONCE):
-            moments.add(self._inception.features(self._dataset.images(part)))
+        for part in parts:
+            moments.add(part)
         value = frechet_distance(moments.gaussian(), self._reference)
         seconds = time.monotonic() - started
-        _log.info("FID of %d samples in %.0f s%s", len(samples), seconds, _memory())
+        _log.info("FID of %d samples in %.0f s%s", moments.count, seconds, _memory())
         return [Score(self._name, value, "lower")]
 
     @cached_property

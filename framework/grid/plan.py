@@ -63,7 +63,8 @@ class Cell:
         """Return how many GPUs it trains on: those asked for, or one where its device is one."""
         device = str(self.resolved.settings["train.device"])
         here = device == "auto" and torch.cuda.is_available()
-        return self.resources.nodes * self.resources.gpus or int(here or device.startswith("cuda"))
+        own = int(here or device.startswith("cuda")) * self.resources.processes_per_run
+        return self.resources.nodes * self.resources.gpus or own
 
     @property
     def steps(self) -> int:

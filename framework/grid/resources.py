@@ -24,6 +24,7 @@ class Resources:
         time: The limit of one attempt, as sbatch writes it; a run that needs longer is requeued
             and goes on.
         gpus: Devices per node.
+        processes: Processes per node that train a run together; None: one a device.
         cpus: Cores per process.
         mem: Memory per node, such as '32G'.
         gpu_memory: Memory of a GPU, such as '80G': runs that need more are found out beforehand.
@@ -44,6 +45,7 @@ class Resources:
     time: str = "1-00:00:00"
     nodes: PositiveInt = 1
     gpus: NonNegativeInt = 0
+    processes: PositiveInt | None = None
     cpus: PositiveInt | None = None
     mem: str | None = None
     gpu_memory: str | None = None
@@ -60,6 +62,26 @@ class Resources:
             amount = getattr(self, name)
             if amount is not None and not _MEMORY.fullmatch(amount):
                 raise ValueError(f"{name} = {amount!r} is no amount of memory: write '32G', say")
+        if self.processes and self.gpus and self.processes != self.gpus:
+            raise ValueError(
+                f"processes = {self.processes} and gpus = {self.gpus}: each has one GPU; "
+                "leave processes out"
+            )
+        if self.runs_per_job > 1 and self.processes_per_run > 1:
+            raise ValueError(
+                f"runs_per_job = {self.runs_per_job}: runs that share a job train in one process "
+                f"each, and these would in {self.processes_per_run}"
+            )
+
+    @property
+    def processes_per_node(self) -> int:
+        """Return how many processes a run has on each node."""
+        return self.processes or max(1, self.gpus)
+
+    @property
+    def processes_per_run(self) -> int:
+        """Return how many processes train a run together."""
+        return self.nodes * self.processes_per_node
 
     @property
     def gpu_bytes(self) -> int:

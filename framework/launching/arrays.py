@@ -21,11 +21,7 @@ ASK_SECONDS = 60.0
 
 
 def plan_jobs(todo: Sequence[Decision]) -> list[Job]:
-    """Return the jobs that cells make, class by class, without ids.
-
-    Raises:
-        UserError: more processes are asked for than training can use.
-    """
+    """Return the jobs that cells make, class by class, without ids."""
     return [
         Job("", [cell.directory for cell in cells[i : i + resources.runs_per_job]])
         for resources, cells in _classes(todo)
@@ -109,19 +105,10 @@ def reconcile(submission: Submission, name: str) -> bool:
 
 
 def _classes(todo: Sequence[Decision]) -> list[tuple[Resources, list[Cell]]]:
-    """Return the cells by what they need, in order.
-
-    Raises:
-        UserError: more processes are asked for than training can use.
-    """
+    """Return the cells by what they need, in order."""
     found: list[tuple[Resources, list[Cell]]] = []
     for decision in todo:
         resources = decision.cell.resources
-        if resources.nodes > 1 or resources.gpus > 1:
-            raise UserError(
-                f"{resources.nodes} nodes with {resources.gpus} GPUs each: a run trains in one "
-                "process; ask for --nodes 1 --gpus 1"
-            )
         cells = next((cells for known, cells in found if known == resources), None)
         if cells is None:
             found.append((resources, [decision.cell]))
@@ -139,5 +126,6 @@ def _pool(grid: Path, job: Job, submission: Submission, resources: Resources, ru
         created=submission.created,
         parallel=parallel,
         threads=max(1, (resources.cpus or 0) // parallel) if resources.cpus else 0,
+        processes=resources.processes_per_run,
         stop=submission.stop,
     )

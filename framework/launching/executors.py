@@ -89,11 +89,14 @@ def _sbatch_options(name: str, resources: Resources) -> dict[str, Any]:
         "cpus_per_task": resources.cpus,
         "mem": resources.mem,
         "setup": resources.setup or None,
+        # A task that fails ends the others, which would wait for it until the time limit.
+        "srun_args": ["--kill-on-bad-exit=1"] if resources.processes_per_run > 1 else None,
     }
     return {
         "job_name": name,
         "time": resources.minutes,
         "nodes": resources.nodes,
+        "ntasks_per_node": resources.processes_per_node,
         "array_parallelism": resources.max_parallel,
         "signal_delay_s": SIGNAL_SECONDS,
         "stderr_to_stdout": True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 import uuid
@@ -11,13 +10,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from framework.errors import UserError
 from framework.grid.manifest import Job, Manifest, Submission
 from framework.grid.plan import Plan
 from framework.launching import arrays, claims, executors, folders, outcomes
 from framework.launching.decisions import Decision, decide
+from framework.launching.gpus import visible_gpus
 from framework.launching.pool import Pool, cores
 
 RUNNER = "framework.launching.training:run"
@@ -140,8 +138,9 @@ def local_pool(
     """Return the job that runs cells on this machine, which it divides among them."""
     on_cpu = all(d.cell.resolved.settings["train.device"] == "cpu" for d in todo)
     gpus = [] if on_cpu else visible_gpus()
-    count = cores()
-    parallel = min(options.parallel or len(gpus) or min(2, count), len(todo))
+    count, processes = cores(), todo[0].cell.resources.processes_per_run
+    places = max(1, (len(gpus) or min(2, count)) // processes)
+    parallel = min(options.parallel or places, len(todo))
     asked = [cpus for d in todo if (cpus := d.cell.resources.cpus)]
     return Pool(
         grid=str(grid.absolute()),
@@ -149,16 +148,10 @@ def local_pool(
         runner=options.runner,
         created=submission.created,
         parallel=parallel,
-        threads=min([max(1, count // parallel), *asked]),
+        threads=min([max(1, count // (parallel * processes)), *asked]),
         gpus=gpus,
+        processes=processes,
         stop=submission.stop,
         lock=submission.lock,
         local=True,
     )
-
-
-def visible_gpus() -> list[str]:
-    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    count = torch.cuda.device_count()
-    return [str(index) for index in range(count)] if chosen is None else chosen.split(",")[:count]

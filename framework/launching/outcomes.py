@@ -14,6 +14,7 @@ from framework.grid.manifest import publish
 FILE = "heartbeat.json"
 JOBS = ".jobs"
 ENDED = frozenset({"done", "failed", "diverged"})
+FAILURE = "failure.txt"
 CANCELLED = "cancelled"
 KILLED = "killed by SIGKILL"
 TAIL_BYTES = 8192
@@ -37,6 +38,7 @@ def record(run: Path, state: str, cause: str) -> None:
 
 def reset(run: Path) -> None:
     """Forget how the last attempt at a run ended; the caller has claimed it."""
+    (run / FAILURE).unlink(missing_ok=True)
     if read(run):
         record(run, "queued", "")
 
@@ -49,6 +51,14 @@ def is_wanted(run: Path, created: float) -> bool:
     beat = read(run)
     over = beat.get("state") in ENDED or beat.get("cause") == CANCELLED
     return not over or bool(beat.get("updated", 0.0) < created)
+
+
+def failure(run: Path) -> str:
+    """Return the error that ended a run's last attempt, or an empty string."""
+    try:
+        return (run / FAILURE).read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def last_lines(run: Path, count: int = 5, otherwise: Path | None = None) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
@@ -16,7 +17,7 @@ from types import FrameType
 
 from submitit.helpers import DelayedSubmission
 
-from framework.launching import claims, outcomes, worker
+from framework.launching import claims, outcomes, tasks, worker
 
 POLL_SECONDS = 0.25
 SAVE_SECONDS = 60.0  # how long runs may take to reach a step's end and save
@@ -26,11 +27,11 @@ STOPPING = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal
 
 @dataclass
 class Running:
-    """A run under way and the device that it has."""
+    """A run under way and the devices that it has."""
 
     directory: str
     process: BaseProcess
-    gpu: str
+    gpus: Sequence[str]
 
 
 @dataclass
@@ -49,6 +50,8 @@ class Pool:
         parallel: How many run at a time.
         threads: How many threads each has; 0 shares out the cores that the job finds.
         gpus: Devices to share out, as CUDA names them; empty: runs see what the job sees.
+        processes: How many processes train a run together. A local job starts them; of a
+            scheduler's job each of its tasks is one, and its first task leads.
         stop: A file below the grid's folder that a failed run leaves and that stops all jobs which
             watch for it, or "": one failed run stops no other.
         lock: A file below the grid's folder, held for as long as the job lives, or "".
@@ -63,16 +66,20 @@ class Pool:
     parallel: int = 1
     threads: int = 1
     gpus: Sequence[str] = ()
+    processes: int = 1
     stop: str = ""
     lock: str = ""
     local: bool = False
     _running: list[Running] = field(default_factory=list, init=False, repr=False)
+    _follows: bool = field(default=False, init=False, repr=False)
     _stopping: bool = field(default=False, init=False, repr=False)
     _halted: bool = field(default=False, init=False, repr=False)
 
     def __call__(self) -> None:
         """Run everything; the job's function."""
         signal.signal(signal.SIGTERM, self._on_stop)
+        if self.processes > 1 and not self.local:
+            self._follows = tasks.rank_of_task(self.processes) > 0
         if self.local:
             with suppress(PermissionError):  # it leads a session already
                 os.setsid()
@@ -94,7 +101,8 @@ class Pool:
         return {**self.__dict__, "_running": [], "_stopping": False, "_halted": False}
 
     def _run_all(self, waiting: list[str]) -> None:
-        self.threads = self.threads or max(1, cores() // self.parallel)
+        starts = self.processes if self.local else 1  # of a run, in this job or task
+        self.threads = self.threads or max(1, cores() // (self.parallel * starts))
         os.environ["OMP_NUM_THREADS"] = str(self.threads)
         worker.load_runner(self.runner)  # and with it torch, which forked runs then share
         while (waiting and not self._stopping) or self._running:
@@ -125,27 +133,37 @@ class Pool:
             run = Path(self.grid) / directory
             if not outcomes.is_wanted(run, self.created):
                 waiting.remove(directory)
-            elif not claims.is_held(run / claims.LOCK):
+            elif self._follows or not claims.is_held(run / claims.LOCK):
                 waiting.remove(directory)
                 self._running.append(self._start(directory))
 
     def _start(self, directory: str) -> Running:
-        gpu = min(self.gpus, key=[r.gpu for r in self._running].count, default="")
-        environment = {"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}
+        taken = [gpu for run in self._running for gpu in run.gpus]
+        gpus = sorted(self.gpus, key=taken.count)[: self.processes]
+        environment = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
         run = Path(self.grid) / directory
-        arguments = (run, self.runner, environment, self.threads, self.created)
+        starts = self.processes if self.local else 1
+        arguments = (run, self.runner, environment, self.threads, self.created, starts)
         context = multiprocessing.get_context("fork")
-        process = context.Process(target=worker.work, args=arguments, name=directory)
+        process = context.Process(
+            target=worker.work, args=(*arguments, self._follows), name=directory
+        )
         process.start()
-        return Running(directory, process, gpu)
+        return Running(directory, process, gpus)
 
     def _is_elsewhere(self, run: Running) -> bool:
         """See how a process ended; return whether its cell turned out to be claimed."""
         code = run.process.exitcode or 0
         if code == worker.ELSEWHERE:
             return True
-        if outcome(Path(self.grid) / run.directory, code) == "failed" and self.stop:
+        if self._follows:
+            tasks.end_follower(Path(self.grid) / run.directory, code)
+            return False
+        failed = outcome(Path(self.grid) / run.directory, code) == "failed"
+        if failed and self.stop:
             (Path(self.grid) / self.stop).touch()
+        if failed and self.processes > 1 and not self.local:
+            sys.exit(1)  # ends the job's other tasks, which wait for this one's process
         return False
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
@@ -167,7 +185,9 @@ def outcome(run: Path, code: int) -> str:
     if state not in ("queued", "running"):
         return state
     number = -code if code < 0 else code - 128
-    if number in list(STOPPING):
+    if found := outcomes.failure(run):
+        state, cause = "failed", found
+    elif number in list(STOPPING):
         state, cause = "stopped", f"killed by {signal.Signals(number).name}"
     elif code < 0:
         state, cause = "failed", f"crashed with {signal.Signals(number).name}"

@@ -72,7 +72,7 @@ def check(
         UserError: a component refuses its settings; the message names the arm.
     """
     cells = _distinct(planned.cells)
-    processes = {c.identity: c.resources.nodes * max(1, c.resources.gpus) for c in cells if c.gpus}
+    processes = {c.identity: c.resources.processes_per_run for c in cells if c.gpus}
     work = partial(_build, here=here, processes=processes)
     results = each(work, [cell.resolved for cell in cells], PARALLEL, done)
     sizes = {}

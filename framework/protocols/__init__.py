@@ -4,7 +4,14 @@ Shape letters: B batch, C channels, H height (or heads, beside N), W width, N to
 d head size. Time 1 is noise, time 0 is data; times are (B,) float32 unless said otherwise.
 """
 
-from framework.protocols.data import Dataset, Examples, FieldMetric, Metric, Score
+from framework.protocols.data import (
+    Dataset,
+    Examples,
+    FieldMetric,
+    Metric,
+    Score,
+    SharedMetric,
+)
 from framework.protocols.learning import (
     Batch,
     Conditions,
@@ -65,6 +72,7 @@ __all__ = [
     "Schedule",
     "Score",
     "SecondTime",
+    "SharedMetric",
     "Tangent",
     "TimeEmbedding",
     "TimeSampler",

@@ -67,6 +67,20 @@ class FieldMetric(Protocol):
         """Return scores of one jump from noise (M, ...) to data, for labels and weights w (M,)."""
 
 
+@runtime_checkable
+class SharedMetric(Protocol):
+    """A metric whose costly part is made sample by sample: the processes of a run share it.
+
+    It is a `Metric` too; `of_features(features(samples))` is what it returns for samples.
+    """
+
+    def features(self, samples: Tensor) -> Tensor:
+        """Return features (M, F) of samples (M, ...), standardised like the data."""
+
+    def of_features(self, features: Tensor) -> list[Score]:
+        """Return the scores of samples with the features (M, F)."""
+
+
 class Metric(Protocol):
     """Judges samples against a dataset. Built with `dataset`.
 

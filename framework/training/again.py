@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from framework.distribution import ALONE, World
 from framework.errors import UserError
 from framework.launching import claims
 from framework.results import (
@@ -48,10 +49,13 @@ class Changes:
         )
 
 
-def measure_again(run: Restored, changes: Changes, *, append: bool = False) -> list[Measured]:
+def measure_again(
+    run: Restored, changes: Changes, *, append: bool = False, world: World = ALONE
+) -> list[Measured]:
     """Return the scores, one a metric, NFE and block; with `append` they join the run's results.
 
-    A value measured of the same draws in the same way replaces the one that was there.
+    A value measured of the same draws in the same way replaces the one that was there. Of several
+    processes, which share the work, the first has the scores.
 
     Raises:
         UserError: the run has no such weights or no metrics, or its results cannot be written.
@@ -59,9 +63,9 @@ def measure_again(run: Restored, changes: Changes, *, append: bool = False) -> l
     settings = changes.settings(run.experiment.evaluation)
     if not settings.metrics:
         raise UserError(f"{run.directory}: its evaluation.metrics is empty: there is no metric")
-    scorer = Scorer(settings, run.trainer, changes.weights)
+    scorer = Scorer(settings, run.trainer, changes.weights, world)
     found = list(scorer.measure())
-    if append:
+    if append and world.leads:
         _append(run, scorer, found)
     return found
 

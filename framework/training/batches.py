@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from framework.distribution import ALONE, World
 from framework.protocols import Batch, Dataset, Examples
 from framework.streams import Streams
 
@@ -24,14 +25,21 @@ class Batches:
 
     On a GPU the examples of the next step are read, in a thread, while this one runs, and every
     copy is from pinned memory, so that the host never waits for the device. Noise is drawn there.
+    One process of several makes its own part of each batch.
     """
 
     def __init__(
-        self, dataset: Dataset, streams: Streams, batch_size: int, device: torch.device
+        self,
+        dataset: Dataset,
+        streams: Streams,
+        batch_size: int,
+        device: torch.device,
+        world: World = ALONE,
     ) -> None:
         self._dataset = dataset
         self._streams = streams
         self._batch_size = batch_size
+        self._samples = world.share(batch_size)
         self._device = device
         self._orders: dict[int, Tensor] = {}
         self._reader = ThreadPoolExecutor(1, "batches") if device.type == "cuda" else None
@@ -39,7 +47,7 @@ class Batches:
 
     def at(self, step: int) -> Batch:
         """Return the batch of update number `step` (from 1)."""
-        samples = range(self._batch_size)
+        samples = self._samples
         examples = self._examples(step)
 
         def uniform(stream: str, width: int) -> Tensor:
@@ -47,11 +55,15 @@ class Batches:
 
         return Batch(
             x0=self._moved(examples.x),
-            noise=self._streams.normal("noise", step, samples, self._dataset.shape, self._device),
+            noise=self._noise(step),
             labels=self._moved(examples.labels),
             empty_class=self._dataset.num_classes,
             uniform=uniform,
         )
+
+    def _noise(self, step: int) -> Tensor:
+        shape, total = self._dataset.shape, self._batch_size
+        return self._streams.normal("noise", step, self._samples, shape, self._device, total)
 
     def _examples(self, step: int) -> Examples:
         """Return the examples of a step, and start to read the next one's."""
@@ -65,7 +77,7 @@ class Batches:
         return examples
 
     def _read(self, step: int) -> Examples:
-        drawn = self._streams.uniform("data", step, range(self._batch_size), 2)
+        drawn = self._streams.uniform("data", step, self._samples, 2)
         return self._dataset.examples(self._indices(step), drawn)
 
     def _moved(self, x: Tensor) -> Tensor:
@@ -75,10 +87,10 @@ class Batches:
         return x.pin_memory().to(self._device, non_blocking=True)
 
     def _indices(self, step: int) -> Tensor:
-        """Return the examples of a step, (B,) int64."""
+        """Return the examples of this process at a step, (B,) int64."""
         length = len(self._dataset)
         first = (step - 1) * self._batch_size
-        position = torch.arange(first, first + self._batch_size)
+        position = torch.arange(first + self._samples.start, first + self._samples.stop)
         epochs = position // length
         wanted = range(int(epochs[0]), int(epochs[-1]) + 1)
         self._orders = {

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch._functorch import config as functorch_config
 
+from framework.errors import UserError
 from framework.passes import Passes, block_forward, block_jvp
 from framework.protocols import Batch, has_blocks
 from framework.training.trainer import Trainer
@@ -47,6 +48,11 @@ def compile_steps(trainer: Trainer, batch: Batch) -> None:
         with recompute_all_but_products():
             trainer.try_step(batch)
     except RuntimeError as error:  # what every stage of the compiler raises
+        if trainer.lies_in_shards:
+            raise UserError(
+                "train.compile: compiling failed, and a pass through weights in shards cannot be "
+                f"taken back: {_cause(error)}; set train.compile = False"
+            ) from error
         trainer.use(Passes())
         trainer.try_step(batch)  # an error that plain passes share is not the compiler's
         log.warning("train.compile: going on without, since compiling failed: %s", _cause(error))

@@ -77,8 +77,10 @@ class Diagnostics:
         """Return what is to be logged now, by tag."""
         if not self._measures:
             return {}
-        with torch.no_grad():
-            probe = _Probe(self._trainer, self._fixed_batch())
+        trainer = self._trainer
+        networks = trainer.model, *trainer.averages.networks.values()
+        with torch.no_grad(), trainer.placement.whole(*networks):
+            probe = _Probe(trainer, self._fixed_batch())
             return {tag: value for measure in self._measures for tag, value in measure(probe)}
 
     def _fixed_batch(self) -> Batch:

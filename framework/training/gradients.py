@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from framework.distribution import World
+from framework.distribution.placement import Placement
 from framework.protocols import Batch, Evaluate, Loss, LossTerms
 from framework.sections import section
 from framework.training.observation import observed_terms, reduced
@@ -28,28 +30,44 @@ class Summary:
 class Gradients:
     """Adds the gradient of a batch's mean loss to the parameters.
 
-    The batch goes through in `pieces` equal micro-batches. Draws belong to samples and the loss is
-    a mean over the global batch, so their number changes sums by rounding only.
+    The batch, or this process's part of it, goes through in `pieces` equal micro-batches. Draws
+    belong to samples and the loss is a mean over the global batch, so that neither the number of
+    micro-batches nor that of processes changes sums by more than rounding.
     """
 
     loss: Loss
     evaluate: Evaluate
     scale: Callable[[Tensor], Tensor]
+    placement: Placement
+    world: World
     pieces: int = 1
 
     def __call__(self, batch: Batch) -> Summary:
-        """Run forward and backward passes."""
-        size = len(batch.x0)
+        """Run forward and backward passes on this process's part of the global batch."""
+        size = len(batch.x0) * self.world.size
         totals, parts = [], []
-        for piece in micro_batches(batch, self.pieces):
+        for number, piece in enumerate(micro_batches(batch, self.pieces), start=1):
             terms = observed_terms(self.loss, piece, self.evaluate)
             with section("backward"):
+                self.placement.before_backward(last=number == self.pieces)
                 self.scale(terms.total.sum() / size).backward()
             totals.append(terms.total.detach())
             parts.append(terms.parts)
+        with section("backward"):
+            self.placement.reduce()
         total = torch.cat(totals)
         seen = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        return Summary(total.mean(), reduced(LossTerms(total, seen)))
+        terms = _of_all(LossTerms(total, seen), self.world)
+        return Summary(terms.total.mean(), reduced(terms))
+
+
+def _of_all(terms: LossTerms, world: World) -> LossTerms:
+    """Return the terms of the global batch, in the order of its samples."""
+    if world.size == 1:
+        return terms
+    rows = torch.stack([terms.total, *terms.parts.values()], dim=1)
+    total, *parts = world.gathered(rows).unbind(dim=1)
+    return LossTerms(total, dict(zip(terms.parts, parts, strict=True)))
 
 
 def micro_batches(batch: Batch, pieces: int) -> Iterator[Batch]:

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 
 import torch
 
-from framework.results import RunWriter
 from framework.training.batches import Batches
 from framework.training.checkpoints import Checkpoints
+from framework.training.following import Writer
 from framework.training.heartbeat import Pulse, State
 from framework.training.observation import TIMES
 from framework.training.recorder import LENGTH
 from framework.training.replay import Replay
 from framework.training.scoring import Scorer
 from framework.training.settings import Logging
-from framework.training.signals import StopRequest
+from framework.training.signals import AgreedStop
 from framework.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -36,10 +36,10 @@ class Loop:
     scorer: Scorer
     score_every: int | None
     logging: Logging
-    writer: RunWriter
+    writer: Writer
     checkpoints: Checkpoints
     pulse: Pulse
-    stop: StopRequest
+    stop: AgreedStop
     diagnostics: Callable[[], dict[str, float]] = dict
     _mark: float = field(default_factory=time.monotonic)  # when stepping last went on
 
@@ -47,7 +47,7 @@ class Loop:
         """Return how the run ended: done, diverged or stopped."""
         trainer, last = self.trainer, self.trainer.settings.steps
         while trainer.step < last:
-            if self.stop:
+            if self.stop.agreed():
                 return self._stopped()
             trainer.train_step(self.batches.at(trainer.step + 1))
             logs = self._due(self.logging.every) or trainer.step == last

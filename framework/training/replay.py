@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from framework.distribution.placement import local_part
 from framework.evaluator import TRAINED
 from framework.passes import Passes
 from framework.training.batches import Batches
 from framework.training.checkpoints import Checkpoints
-from framework.training.signals import StopRequest
+from framework.training.signals import AgreedStop
 from framework.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Replay:
     trainer: Trainer
     batches: Batches
     checkpoints: Checkpoints
-    stop: StopRequest
+    stop: AgreedStop
     steps_per_second: float
 
     def origin(self, step: int) -> str:
@@ -55,18 +56,20 @@ class Replay:
 
     def _origin(self, step: int) -> str:
         device = self.trainer.device
-        state = self.checkpoints.load(device, before=step)
+        world, empty = self.trainer.world, self.trainer.placement.empty
+        place = "cpu" if self.trainer.lies_in_shards else device
+        state = self.checkpoints.load(place, before=step, empty=empty)
         start = 0 if state is None else int(state["step"])
         if (step - start) / max(self.steps_per_second, 1e-9) > MOST_SECONDS:
             return f"unknown (a replay from step {start} would take more than five minutes)"
         log.info("looking for the first module: steps %d to %d again", start + 1, step)
-        trainer = Trainer(self.trainer.settings, device) if state is None else self.trainer
+        trainer = Trainer(self.trainer.settings, device, world) if state is None else self.trainer
         if state is not None:
             trainer.load_state_dict(state)
         else:
             trainer.begin()
         while trainer.step < step - 1:
-            if self.stop:
+            if self.stop.agreed():
                 return f"unknown (the replay was stopped by {self.stop.signal})"
             trainer.train_step(self.batches.at(trainer.step + 1))
         found = first_not_finite(trainer, self.batches, step)
@@ -76,7 +79,8 @@ class Replay:
 def first_not_finite(trainer: Trainer, batches: Batches, step: int) -> str:
     """Return where the passes of `step` first make a value that is not finite; "" for nowhere.
 
-    The trainer stands before that step. Its passes run uncompiled: hooks see every module.
+    The trainer stands before that step. Its passes run uncompiled: hooks see every module. Each
+    process looks at its own samples, and the first of them that finds something has the word.
     """
     trainer.use(Passes())
     watch = _Watch()
@@ -86,13 +90,12 @@ def first_not_finite(trainer: Trainer, batches: Batches, step: int) -> str:
         terms = trainer.terms(batches.at(step))
         if not watch.found and not terms.total.isfinite().all():
             watch.found.append("the loss, from outputs of the network that are finite")
-        if not watch.found:
+        if not trainer.world.any(bool(watch.found)):
             terms.total.mean().backward()
-    gradients = [p.grad for p in trainer.model.parameters() if p.grad is not None]
-    if not watch.found and not _is_finite(nn.utils.get_total_norm(gradients)):
-        watch.found.append("the norm of the gradient, from gradients that are finite")
+            watch.gradients(trainer)
     trainer.optimizer.zero_grad(set_to_none=True)
-    return watch.found[0] if watch.found else ""
+    found = trainer.world.everyones("".join(watch.found[:1]))
+    return next((words for words in found if words), "")
 
 
 @dataclass
@@ -109,6 +112,14 @@ class _Watch:
         for name, parameter in network.named_parameters():
             if parameter.requires_grad:
                 hooks.callback(parameter.register_hook(partial(self._gradient, name)).remove)
+
+    def gradients(self, trainer: Trainer) -> None:
+        """Look at what the backward pass has left, whose parts may lie in shards."""
+        named = [(n, p.grad) for n, p in trainer.model.named_parameters() if p.grad is not None]
+        for name, gradient in named:
+            self._gradient(name, local_part(gradient))
+        if not self.found and not _is_finite(trainer.placement.norm([g for _, g in named])):
+            self.found.append("the norm of the gradient, from gradients that are finite")
 
     def _output(self, name: str, weights: str, module: nn.Module, args: Any, output: Any) -> None:
         if self.found:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from framework.configuration import Configuration
+from framework.distribution import ALONE, World
 from framework.errors import UserError
 from framework.training.checkpoints import Checkpoints
 from framework.training.experiment import Experiment
@@ -29,12 +30,13 @@ class Restored:
         return self.trainer.step
 
 
-def restore(directory: Path, device: str | None = None) -> Restored:
+def restore(directory: Path, device: str | None = None, world: World = ALONE) -> Restored:
     """Build a run and load its last checkpoint.
 
     Args:
         directory: the run's folder.
         device: where to, in place of its `train.device`.
+        world: the processes that do so, each for itself.
 
     Raises:
         UserError: the folder is no run, has no whole checkpoint, or cannot be built here.
@@ -46,8 +48,8 @@ def restore(directory: Path, device: str | None = None) -> Restored:
     if device is not None:
         configuration = configuration.with_bindings({"train.device": device}, "--device")
     experiment = Experiment.build(configuration.resolve())
-    place = experiment.device()
-    state = Checkpoints(directory / "checkpoints").load(place)
+    place = world.device(experiment.device())
+    state = Checkpoints(directory / "checkpoints", world).load(place)
     if state is None:
         raise UserError(f"{directory}: no checkpoint to take weights from: train the run first")
     with experiment.resolved.refusals(), torch.random.fork_rng(devices=[]):

@@ -12,19 +12,21 @@ from pathlib import Path
 import torch
 
 from framework.configuration import Configuration
+from framework.distribution import World, joined
 from framework.results import RunConfig, RunWriter
 from framework.streams import Streams
-from framework.training import compilation, provenance
+from framework.training import compilation, failures, provenance
 from framework.training.batches import Batches
 from framework.training.checkpoints import Checkpoints
 from framework.training.diagnostics import Diagnostics
 from framework.training.experiment import Experiment
 from framework.training.flops import flops_per_step
 from framework.training.folder import CONFIG
+from framework.training.following import NoPulse, NoWriter, Writer
 from framework.training.heartbeat import Heartbeat, Pulse, State, read
 from framework.training.loop import Loop
 from framework.training.scoring import Scorer
-from framework.training.signals import StopRequest, stop_requests
+from framework.training.signals import AgreedStop, stop_requests
 from framework.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -39,39 +41,41 @@ def run(directory: Path) -> State:
     Raises:
         UserError: the configuration cannot be run.
     """
-    pulse = Pulse(directory, _first_heartbeat(directory))
-    with _log_file(directory / "log.txt"), stop_requests() as stop:
+    leads = World.of_environment().leads
+    pulse = Pulse(directory, _first_heartbeat(directory)) if leads else NoPulse()
+    with _log_file(directory / "log.txt", leads), stop_requests() as stop:
         try:
-            return _run(directory, pulse, stop)
+            with failures.written_down(directory), joined() as world:
+                return _run(directory, pulse, AgreedStop(stop, world), world)
         except BaseException as error:
-            pulse.now.state, pulse.now.cause = State.FAILED, f"{type(error).__name__}: {error}"
-            log.exception("failed")
+            pulse.now.state, pulse.now.cause = State.FAILED, failures.cause(directory, error)
             raise
         finally:
             pulse.beat(force=True)
 
 
-def _run(directory: Path, pulse: Pulse, stop: StopRequest) -> State:
+def _run(directory: Path, pulse: Pulse, stop: AgreedStop, world: World) -> State:
     experiment = Experiment.build(Configuration.load([directory / CONFIG]).resolve())
-    train, device = experiment.train, experiment.device()
+    train, device = experiment.train, world.device(experiment.device())
     torch.use_deterministic_algorithms(train.deterministic)
     with experiment.resolved.refusals():
-        trainer = Trainer(train, device)
-    checkpoints = Checkpoints(directory / "checkpoints")
-    state = checkpoints.load(device)
+        trainer = Trainer(train, device, world)
+    checkpoints = Checkpoints(directory / "checkpoints", world)
+    place = "cpu" if trainer.lies_in_shards else device
+    state = checkpoints.load(place, empty=trainer.placement.empty)
     if state is not None:
         trainer.load_state_dict(state)
         log.info("going on from step %d", trainer.step)
     else:
         trainer.begin()
-    batches = Batches(train.dataset, Streams(train.seed), train.batch_size, device)
+    batches = Batches(train.dataset, Streams(train.seed), train.batch_size, device, world)
     if train.compile:
         compilation.compile_steps(trainer, batches.at(trainer.step + 1))
     pulse.now.step, pulse.now.steps = trainer.step, train.steps
-    pulse.now.flops_per_step = pulse.now.flops_per_step or flops_per_step(train, device)
+    if world.leads:
+        pulse.now.flops_per_step = pulse.now.flops_per_step or flops_per_step(train, device)
     pulse.beat(force=True)
-    config = _run_config(experiment, device, directory)
-    with RunWriter(directory, config=config, resume_step=trainer.step, tensorboard=True) as writer:
+    with _writer(experiment, trainer, directory) as writer:
         return Loop(
             trainer=trainer,
             batches=batches,
@@ -84,6 +88,13 @@ def _run(directory: Path, pulse: Pulse, stop: StopRequest) -> State:
             stop=stop,
             diagnostics=Diagnostics(experiment.logging.diagnostics, trainer),
         ).run()
+
+
+def _writer(experiment: Experiment, trainer: Trainer, directory: Path) -> Writer:
+    if not trainer.world.leads:
+        return NoWriter()
+    config = _run_config(experiment, trainer.device, directory)
+    return RunWriter(directory, config=config, resume_step=trainer.step, tensorboard=True)
 
 
 def _first_heartbeat(directory: Path) -> Heartbeat:
@@ -120,13 +131,13 @@ def _run_config(experiment: Experiment, device: torch.device, directory: Path) -
 
 
 @contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Append the framework's log to a file as well."""
-    handler = logging.FileHandler(path)
+def _log_file(path: Path, leads: bool) -> Iterator[None]:
+    """Append the framework's log to a file as well: of followers, only what ends them."""
+    handler = logging.FileHandler(path, delay=not leads)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger("framework")
     root.addHandler(handler)
-    root.setLevel(logging.INFO)
+    root.setLevel(logging.INFO if leads else logging.ERROR)
     try:
         yield
     finally:

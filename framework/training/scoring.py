@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -12,10 +13,11 @@ import torch
 from torch import Tensor
 
 from framework.configuration.building import refusals
+from framework.distribution import World
 from framework.errors import UserError
-from framework.protocols import FieldMetric, Metric, Score
-from framework.results import RunWriter
+from framework.protocols import FieldMetric, Metric, Score, SharedMetric
 from framework.streams import Streams
+from framework.training.following import Writer
 from framework.training.pictures import save_sheet
 from framework.training.sampling import Draws, NetworkField, draw, field_of
 from framework.training.settings import Evaluation
@@ -33,10 +35,21 @@ class Measured(NamedTuple):
 
 
 class Scorer:
-    """Judges a trainer's weights as `evaluation.*` says: an average of them, unless told which."""
+    """Judges a trainer's weights as `evaluation.*` says: an average of them, unless told which.
 
-    def __init__(self, settings: Evaluation, trainer: Trainer, weights: str = EVALUATION) -> None:
+    Processes share the drawing of samples and the features of a `SharedMetric`; all else is
+    measured by the first one, which has all samples, and only there scores come out.
+    """
+
+    def __init__(
+        self,
+        settings: Evaluation,
+        trainer: Trainer,
+        weights: str = EVALUATION,
+        world: World | None = None,
+    ) -> None:
         train = trainer.settings
+        self._world = trainer.world if world is None else world
         self._settings = settings
         self._trainer = trainer
         self._weights = weights
@@ -52,20 +65,20 @@ class Scorer:
             for nfe, block in itertools.product(self._settings.counts, blocks):
                 for score in self._block_scores(w, nfe, block):
                     yield Measured(score, nfe, block, w)
-            for block in blocks:
-                for score in self._field_scores(w, block):
-                    yield Measured(score, 1, block, w)
+            with self._whole():
+                for block in blocks:
+                    for score in self._field_scores(w, block):
+                        yield Measured(score, 1, block, w)
 
     def _block_scores(self, w: float, nfe: int | None, block: int) -> Iterator[Score]:
         """Yield the scores of one block of samples, and what they cost where that is open."""
         latents, classes = self._draws.block(block, self._settings.samples)
         drawn = self._sample(latents, classes, w, nfe)
-        for metric in self._all_metrics():
-            yield from metric(drawn.samples, classes)
-        if nfe is None:
+        yield from self._scores(drawn.samples, classes)
+        if nfe is None and self._world.leads:
             yield Score("nfe", drawn.evaluations, "lower")
 
-    def write(self, writer: RunWriter) -> dict[str, float]:
+    def write(self, writer: Writer) -> dict[str, float]:
         """Record the scores at the trainer's step; return their means over the blocks by name."""
         values: dict[str, list[float]] = {}
         for measured in self.measure():
@@ -82,7 +95,7 @@ class Scorer:
             parts.append(f"w={measured.w:g}")
         return "/".join(parts)
 
-    def write_pictures(self, writer: RunWriter, count: int, folder: Path | None = None) -> None:
+    def write_pictures(self, writer: Writer, count: int, folder: Path | None = None) -> None:
         """Record pictures from fixed latents and classes at every NFE and the first weight.
 
         With a folder they are also written there as `nfe=N.png`, a column a class.
@@ -92,6 +105,8 @@ class Scorer:
         latents, classes = self._draws.pictures(count, self._dataset.num_classes)
         for asked in self._settings.counts:
             drawn = self._sample(latents, classes, self._ws[0], asked)
+            if not self._world.leads:
+                continue
             nfe = round(drawn.evaluations)
             images = self._dataset.images(drawn.samples.cpu()).numpy()
             writer.samples(self._trainer.step, nfe, images, classes.cpu().numpy())
@@ -109,22 +124,53 @@ class Scorer:
         return [s for metric in asking for s in metric.field_scores(field, latents, classes, ws)]
 
     def _field(self) -> NetworkField:
-        return field_of(
-            self._trainer.network(self._weights), self._trainer.settings, self._trainer.device
-        )
+        network = self._trainer.network(self._weights)
+        return field_of(network, self._trainer.settings, self._trainer.device)
 
     def _sample(self, latents: Tensor, classes: Tensor, w: float, nfe: int | None) -> _Drawn:
-        settings, field = self._settings, self._field()
-        samples = draw(settings.sampler, field, latents, classes, w, nfe, settings.batch_size)
-        return _Drawn(samples, field.evaluated / len(latents))
+        """Return the samples of all processes, each of which draws its rows."""
+        settings, own = self._settings, self._rows(len(latents))
+        z, c = latents[own], classes[own]
+        with self._whole():
+            field = self._field()
+            samples = draw(settings.sampler, field, z, c, w, nfe, settings.batch_size)
+        evaluated = sum(self._world.everyones(field.evaluated))
+        everyones = self._world.gathered(samples)
+        return _Drawn(everyones[: len(latents)], evaluated / len(everyones))
+
+    def _whole(self) -> AbstractContextManager[None]:
+        """Hold the network whole, if it lies in shards."""
+        return self._trainer.placement.whole(self._trainer.network(self._weights))
+
+    def _rows(self, total: int) -> Tensor | slice:
+        """Return which of `total` rows are this process's; the last ones repeat the last row."""
+        if self._world.size == 1:
+            return slice(None)
+        each = -(-total // self._world.size)
+        first = self._world.rank * each
+        return torch.arange(first, first + each).clamp_(max=total - 1)
+
+    def _scores(self, samples: Tensor, classes: Tensor) -> list[Score]:
+        scores: list[Score] = []
+        for metric in self._all_metrics():
+            if self._world.size > 1 and isinstance(metric, SharedMetric):
+                own = metric.features(samples[self._rows(len(samples))])
+                features = self._world.gathered(own)[: len(samples)]
+                scores += metric.of_features(features) if self._world.leads else []
+            else:
+                scores += metric(samples, classes)
+        return scores
 
     def _all_metrics(self) -> list[Metric]:
+        """Return the metrics that this process has a part in."""
         if not self._metrics:  # a metric may train a classifier: only when first needed
+            shared = [build for build in self._settings.metrics if hasattr(build, "of_features")]
+            wanted = self._settings.metrics if self._world.leads else shared
             with refusals(()):
-                self._metrics = [build(dataset=self._dataset) for build in self._settings.metrics]
+                self._metrics = [build(dataset=self._dataset) for build in wanted]
         return self._metrics
 
-    def record(self, writer: RunWriter, measured: Measured) -> None:
+    def record(self, writer: Writer, measured: Measured) -> None:
         """Record a score with all that it was measured of."""
         score, nfe, block, w = measured
         sampler = self._settings.sampler

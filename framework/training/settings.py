@@ -22,6 +22,7 @@ from framework.training import weights
 
 StoredWeights = Annotated[str, Content(weights.pin, weights.content)]
 Precision = Literal["fp32", "bf16", "fp16"]
+Distribution = Literal["ddp", "fsdp"]
 Diagnostic = Literal["modulation", "norms", "bins", "lipschitz"]
 
 
@@ -37,8 +38,10 @@ class Train:
 
     Memory and speed, not mathematics: `checkpointing` = k runs every k-th block again in the
     backward pass instead of keeping its activations (1: all blocks, 0: none); `accumulation` is
-    the number of micro-batches that a batch goes through in; `cuda_graphs` replays a step's
-    forward and backward passes from one recording, which networks bound by launches gain from.
+    the number of micro-batches that a batch goes through in, which several processes share;
+    `cuda_graphs` replays a step's forward and backward passes from one recording, which networks
+    bound by launches gain from; `distribution` says what each of several processes holds: all
+    weights ("ddp"), or its part of them, of their averages and of the optimizer's state ("fsdp").
     """
 
     model: Callable[..., Model]
@@ -58,6 +61,7 @@ class Train:
     checkpointing: NonNegativeInt = field(default=0, metadata={"added": 0})
     accumulation: PositiveInt = field(default=1, metadata={"added": 1})
     cuda_graphs: bool = field(default=False, metadata={"added": False})
+    distribution: Distribution = field(default="ddp", metadata={"added": "ddp"})
     start: StoredWeights | None = field(default=None, metadata={"added": None})
 
 

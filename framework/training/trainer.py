@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from framework.distribution import ALONE, World
+from framework.distribution.placing import micro_batches, placement_of
 from framework.errors import UserError
 from framework.evaluator import TRAINED, Evaluator
 from framework.passes import Passes
@@ -27,26 +29,33 @@ from framework.training.weights import EVALUATION, read_for
 
 
 class Trainer:
-    """A network in training: weights, averages, optimizer and the step they have reached."""
+    """A network in training: weights, averages, optimizer and the step they have reached.
 
-    def __init__(self, settings: Train, device: torch.device) -> None:
+    Each of several processes has one, sees its part of every batch, and does the same.
+    """
+
+    def __init__(self, settings: Train, device: torch.device, world: World = ALONE) -> None:
         self.settings = settings
         self.device = device
+        self.world = world
         self.step = 0
+        self._pieces = micro_batches(settings.batch_size, settings.accumulation, world.size)
+        self.placement = placement_of(settings.distribution, world, device)
         self.model = build_model(settings, device)
-        self.averages = Averages(
-            self.model,
-            {**settings.loss.averages(), EVALUATION: settings.evaluation_average},
-        )
+        world.alike([p.detach() for p in self.model.parameters()])
+        self.placement.check(settings.optimizer, self.model)
+        averages = {**settings.loss.averages(), EVALUATION: settings.evaluation_average}
+        self.averages = Averages(self.model, averages, self.placement)
+        self.placement.place(self.model)
         self.optimizer = settings.optimizer(list(self.model.named_parameters()))
+        if self.lies_in_shards and isinstance(self.optimizer, FoundWeights):
+            raise UserError(
+                "train.distribution = 'fsdp': train.optimizer finds other weights than it trains "
+                "at, and those are not kept in shards: set train.distribution = 'ddp'"
+            )
         self.recorder = Recorder(device)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._scaler = scaler(settings.precision, device)
-        if settings.batch_size % settings.accumulation:
-            raise UserError(
-                f"train.accumulation = {settings.accumulation} does not divide train.batch_size = "
-                f"{settings.batch_size}: micro-batches are of one size"
-            )
         self.use(Passes())
 
     def begin(self) -> None:
@@ -59,16 +68,21 @@ class Trainer:
             return
         found = read_for(self.model.state_dict(), self.settings.start)
         for network in (self.model, *self.averages.networks.values()):
-            network.load_state_dict(found)
+            self.placement.load(network, found)
 
     def use(self, passes: Passes) -> None:
         """Run the network with these passes from now on, checkpointed as the settings say."""
         settings = self.settings
-        passes = replace(passes, checkpoint_every=settings.checkpointing)
+        passes = self.placement.passes(replace(passes, checkpoint_every=settings.checkpointing))
         autocasting = partial(autocast, settings.precision, self.device)
         self._evaluate = Evaluator(self.model, self.averages.networks, passes, autocasting)
         gradients = Gradients(
-            settings.loss, self._evaluate, self._scaler.scale, settings.accumulation
+            settings.loss,
+            self._evaluate,
+            self._scaler.scale,
+            self.placement,
+            self.world,
+            self._pieces,
         )
         graphed = settings.cuda_graphs and self.device.type == "cuda"
         self._gradients = GraphedGradients(gradients, self.model) if graphed else gradients
@@ -94,6 +108,11 @@ class Trainer:
         with section("logging"):
             self._record(summary, norm)
 
+    @property
+    def lies_in_shards(self) -> bool:
+        """Whether each process holds but a part of the weights."""
+        return self.settings.distribution == "fsdp" and self.world.size > 1
+
     def network(self, weights: str) -> nn.Module:
         """Return the network with the trained weights, or with an average of them, by name.
 
@@ -111,10 +130,10 @@ class Trainer:
         return known[weights]
 
     def _found(self) -> list[Tensor]:
-        """Return the weights that evaluation and averages see, in the network's order."""
+        """Return this process's part of the weights that evaluation and averages see, in order."""
         if isinstance(self.optimizer, FoundWeights):
             return self.optimizer.found_weights()
-        return list(self.model.parameters())
+        return self.placement.local(self.model)
 
     @torch.no_grad()
     def _copy_of_found(self) -> nn.Module:
@@ -131,7 +150,7 @@ class Trainer:
         """Return the norm of the whole gradient, bounding it if asked to."""
         limit = self.settings.clip_norm
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = self.placement.norm(gradients)
         if limit is not None:
             torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), limit, norm)
         return norm
@@ -160,9 +179,9 @@ class Trainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.step = state["step"]
-        self.model.load_state_dict(state["model"])
+        self.placement.load(self.model, state["model"])
         self.averages.load_state_dict(state["averages"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.placement.load_optimizer(self.optimizer, state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         self.recorder.load_state_dict(state["recorder"])
 

@@ -11,8 +11,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from framework.distribution import ALONE
 from framework.errors import UserError
-from framework.training.checkpoints import Checkpoints, digest
+from framework.training import shards
+from framework.training.checkpoints import Checkpoints, on_cpu
 
 CHECKPOINTS = "checkpoints"
 EVALUATION = "evaluation"
@@ -25,6 +27,8 @@ _BY_CONTENT = "@sha256:"
 def pin(place: str) -> str:
     """Return `FILE@sha256:DIGEST` for a run's folder (its newest checkpoint), or a file of weights.
 
+    A checkpoint that is a folder of shards goes as a file, by the digest of its list of digests.
+
     What is pinned already stays as it is.
 
     Raises:
@@ -33,8 +37,10 @@ def pin(place: str) -> str:
     if _BY_CONTENT in place:
         return place
     path = Path(place).expanduser()
-    file = Checkpoints(path / CHECKPOINTS).newest() if path.is_dir() else path
-    if file is None or not file.is_file():
+    file = path
+    if path.is_dir() and not _in_shards(path):
+        file = Checkpoints(path / CHECKPOINTS).newest() or path
+    if not (file.is_file() or _in_shards(file)):
         raise UserError(
             "no weights there: name a run's folder with a checkpoint in it, a checkpoint "
             f"(step-00000500.pt) or a {SAFETENSORS} file"
@@ -69,7 +75,7 @@ def read(pinned: str) -> dict[str, Tensor]:
     """
     place, _, wanted = pinned.rpartition(_BY_CONTENT)
     file = Path(place)
-    if not file.is_file():
+    if not file.exists():
         raise UserError(f"train.start: {file} is gone: put it back, or name other weights")
     if _digest(file) != wanted:
         raise UserError(
@@ -77,12 +83,25 @@ def read(pinned: str) -> dict[str, Tensor]:
         )
     if file.suffix == SAFETENSORS:
         return read_safetensors(file)[0]
+    if _in_shards(file):
+        return _read_shards(file)
     try:
         held: dict[str, Tensor] = torch.load(
             file, map_location="cpu", weights_only=True, mmap=True
         )["averages"][EVALUATION]
     except (KeyError, TypeError, RuntimeError, OSError, pickle.UnpicklingError) as error:
         raise UserError(f"train.start: {file} is no checkpoint of a run") from error
+    return held
+
+
+def _in_shards(path: Path) -> bool:
+    return (path / shards.DIGESTS).is_file()
+
+
+def _read_shards(folder: Path) -> dict[str, Tensor]:
+    if not shards.are_intact(folder, ALONE):
+        raise UserError(f"train.start: {folder} is damaged: name other weights")
+    held: dict[str, Tensor] = shards.read(folder, "cpu", on_cpu, ALONE)["averages"][EVALUATION]
     return held
 
 
@@ -120,6 +139,8 @@ def check(weights: Weights, expected: Weights) -> None:
 
 
 def _digest(file: Path) -> str:
+    if _in_shards(file):
+        file = file / shards.DIGESTS
     seen = file.stat()
     return _digest_of_version(file, seen.st_mtime_ns, seen.st_size)
 
@@ -127,4 +148,4 @@ def _digest(file: Path) -> str:
 @lru_cache(maxsize=64)
 def _digest_of_version(file: Path, modified: int, size: int) -> str:
     """Return the SHA-256 of a file, computed once for each version of it."""
-    return digest(file)
+    return shards.digest(file)

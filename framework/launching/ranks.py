@@ -1,0 +1,118 @@
+"""The processes of one run on this machine, where no scheduler and no torchrun starts them."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from types import FrameType
+
+from framework.launching import claims
+
+GRACE_SECONDS = 30.0  # for the first one to notice that another is gone, and to write down why
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
+_PR_SET_PDEATHSIG = 1
+
+
+def together(count: int, begin: Callable[[], object]) -> int:
+    """Run a function in `count` forked processes that make one run, and wait for them.
+
+    Each finds in its environment which one it is. This process must not have computed anything
+    with torch, whose threads do not survive a fork. Signals are passed on; when one process fails
+    the others are ended.
+
+    Returns:
+        0, or the exit code of the first process that failed.
+    """
+    fork = multiprocessing.get_context("fork")
+    port, parent = _free_port(), os.getpid()
+    processes: list[BaseProcess] = [
+        fork.Process(target=_begin, args=(rank, count, port, parent, begin), name=f"rank {rank}")
+        for rank in range(count)
+    ]
+    for process in processes:
+        process.start()
+    with _passed_on(processes):
+        return _wait(processes)
+
+
+def end_with(parent: int) -> None:
+    """Be told to stop when the parent is killed (Linux): an orphan would run on unseen."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it was killed before that
+        sys.exit(128 + signal.SIGTERM)
+
+
+def stop_before_start(number: int, frame: FrameType | None) -> None:
+    """End at once: until the runner handles signals itself there is nothing to save."""
+    sys.exit(128 + number)
+
+
+def _begin(rank: int, count: int, port: int, parent: int, begin: Callable[[], object]) -> None:
+    for number in SIGNALS:
+        signal.signal(number, stop_before_start)
+    end_with(parent)
+    if rank:
+        claims.leave_to_parent()  # the first one holds the run's folder too: it writes there
+    os.environ.update(
+        RANK=str(rank),
+        WORLD_SIZE=str(count),
+        LOCAL_RANK=str(rank),
+        LOCAL_WORLD_SIZE=str(count),
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+    )
+    begin()
+
+
+def _wait(processes: Sequence[BaseProcess]) -> int:
+    while alive := [process for process in processes if process.exitcode is None]:
+        connection.wait([process.sentinel for process in alive])
+        failed = next((process for process in processes if process.exitcode), None)
+        if failed is not None:
+            _end(processes)
+            code = failed.exitcode or 0
+            return 128 - code if code < 0 else code
+    return 0
+
+
+def _end(processes: Sequence[BaseProcess]) -> None:
+    """Give the first process time to end by itself, then kill what is left."""
+    processes[0].join(GRACE_SECONDS)
+    for process in processes:
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+@contextmanager
+def _passed_on(processes: Sequence[BaseProcess]) -> Iterator[None]:
+    """Pass signals on to the processes for as long as the context lasts."""
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for process in processes:
+            if process.pid is not None and process.is_alive():
+                os.kill(process.pid, number)
+
+    before = {number: signal.signal(number, pass_on) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port

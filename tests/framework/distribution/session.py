@@ -1,0 +1,252 @@
+"""What two processes find out together; the tests look at what they wrote down.
+
+Run as a program with a folder to write into: starting processes costs seconds, so that everything
+is done in one session.
+"""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import framework.distribution.sharded  # noqa: F401  takes long, and once is enough: forked after it
+from framework.configuration import Configuration
+from framework.distribution import ALONE, joined
+from framework.errors import UserError
+from framework.launching import ranks
+from framework.protocols import Score
+from framework.streams import Streams
+from framework.training import folder, run
+from framework.training.batches import Batches
+from framework.training.checkpoints import Checkpoints
+from framework.training.experiment import Experiment
+from framework.training.scoring import Scorer
+from framework.training.signals import AgreedStop, StopRequest
+from framework.training.trainer import Trainer
+from tests.framework.training.small import DIGITS, SIZE
+
+BASE = "base.gin"
+CPU = torch.device("cpu")
+STEPS = 3
+MEAN_FLOW = (
+    "train.loss = @losses.mean_flow()",
+    "losses.mean_flow.guidance = @guidances.constant()",
+    "losses.mean_flow.time_sampler = @time_samplers.gap()",
+)
+CASES = {
+    "plain": (),
+    "all at once": ("train.clip_norm = 0.5", "train.accumulation = 4", "train.checkpointing = 1"),
+    "mean flow": MEAN_FLOW,
+    "fp16 that overflows": ("train.precision = 'fp16'", "train.clip_norm = 1.0"),
+}
+OPTIMIZERS = ("adamw", "lion", "sgd", "muon", "soap")
+RUN = ("train.steps = 6", "train.device = 'cpu'", "evaluation.metrics = ()", "evaluation.every = 4",
+       "evaluation.samples = 4", "logging.pictures = 2", "logging.every = 1",
+       "logging.checkpoint_every = 2", "train.distribution = 'fsdp'")  # fmt: skip
+
+
+def resolved(path, *settings):
+    """Return a small run on digits; what a file only includes may go unused."""
+    return Configuration.load([path / BASE], [*SIZE, "train.batch_size = 8", *settings]).resolve()
+
+
+class Session:
+    """A process of the session, and what it has found."""
+
+    def __init__(self, path, world):
+        self.path, self.world, self.found = path, world, {}
+
+    def trainer(self, *settings, world=None):
+        world = world or self.world
+        train = Experiment.build(resolved(self.path, *settings)).train
+        batches = Batches(train.dataset, Streams(0), train.batch_size, CPU, world)
+        return Trainer(train, CPU, world), batches
+
+    def trained(self, *settings, world=None, steps=STEPS):
+        trainer, batches = self.trainer(*settings, world=world)
+        if "train.precision = 'fp16'" in settings:
+            scaler = trainer._scaler.state_dict()
+            trainer._scaler.load_state_dict({**scaler, "scale": 2.0**40})
+        return advanced(trainer, batches, steps)
+
+    def equal_losses(self):
+        for name, settings in CASES.items():
+            for kind in ("ddp", "fsdp"):
+                several = self.trained(f"train.distribution = '{kind}'", *settings)
+                self.found[f"{name}/{kind}"] = outcome(several)
+            if self.world.leads:
+                self.found[f"{name}/one"] = outcome(self.trained(*settings, world=ALONE))
+
+    def checkpoints(self):
+        """Save in shards after two steps, and go on from there in several ways."""
+        sharded = ("train.distribution = 'fsdp'",)
+        trainer, batches = self.trainer(*sharded)
+        saved = Checkpoints(self.path / "sharded", self.world)
+        saved.save(1, advanced(trainer, batches, 1).state_dict())
+        saved.save(2, advanced(trainer, batches, 2).state_dict())
+        self.found["undisturbed"] = outcome(advanced(trainer, batches, STEPS))
+        self.found["again"] = self._resumed(saved, *sharded)
+        self.found["as ddp"] = self._resumed(saved)
+        if self.world.leads:
+            one = Checkpoints(self.path / "sharded")
+            self.found["by one"] = self._resumed(one, *sharded, world=ALONE)
+            single = self.trained(world=ALONE, steps=2)
+            Checkpoints(self.path / "single").save(2, single.state_dict())
+        self.world.wait()
+        single = Checkpoints(self.path / "single", self.world)
+        self.found["from one"] = self._resumed(single, *sharded)
+        if self.world.leads:
+            damage(self.path / "sharded" / "step-00000002" / "__1_0.distcp")
+        self.world.wait()
+        self.found["after damage"] = saved.load()["step"]
+
+    def _resumed(self, checkpoints, *settings, world=None):
+        trainer, batches = self.trainer(*settings, world=world)
+        trainer.load_state_dict(checkpoints.load(empty=trainer.placement.empty))
+        assert trainer.step == 2
+        return outcome(advanced(trainer, batches, STEPS))
+
+    def samples(self):
+        trainer, _ = self.trainer("train.distribution = 'fsdp'")
+        evaluation = Experiment.build(resolved(self.path)).evaluation
+        settings = replace(evaluation, metrics=(Seen, Shared), samples=7, batch_size=2, nfe=(2,))
+        self.found["scores"] = [m.score.value for m in Scorer(settings, trainer).measure()]
+        if self.world.leads:
+            alone, _ = self.trainer(world=ALONE)
+            self.found["scores of one"] = [m.score.value for m in Scorer(settings, alone).measure()]
+
+    def refusals(self):
+        for name in OPTIMIZERS:
+            settings = (f"train.optimizer = @optimizers.{name}", "train.distribution = 'fsdp'")
+            self.found[f"optimizer {name}"] = refusal(lambda s=settings: self.trainer(*s))
+        self.found["batch"] = refusal(lambda: self.trainer("train.batch_size = 9"))
+
+    def stopping(self):
+        """The second process is asked to stop at its third step."""
+        request, steps = StopRequest(), 0
+        stop = AgreedStop(request, self.world)
+        while not stop.agreed():
+            steps += 1
+            if steps == 3 and not self.world.leads:
+                request.receive(signal.SIGUSR1, None)
+        self.found["stopped after"] = self.world.everyones((steps, stop.signal))
+
+
+def advanced(trainer, batches, step):
+    while trainer.step < step:
+        trainer.train_step(batches.at(trainer.step + 1))
+    return trainer
+
+
+def outcome(trainer):
+    """Return a trainer's recorded scalars, and all its weights, whole."""
+    networks = {"trained": trainer.model, **trainer.averages.networks}
+    weights = {
+        f"{kind}/{name}": getattr(weight, "full_tensor", lambda w=weight: w)().clone()
+        for kind, network in networks.items()
+        for name, weight in network.state_dict().items()
+    }
+    return {"history": trainer.recorder.history(trainer.step), "weights": weights}
+
+
+def refusal(build):
+    try:
+        build()
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+class Seen:
+    """A metric of which only the first process has one; its score depends on every sample."""
+
+    def __init__(self, dataset):
+        pass
+
+    def __call__(self, samples, labels):
+        return [Score("seen", weighted(samples.flatten(1)), "lower")]
+
+
+class Shared(Seen):
+    def features(self, samples):
+        return samples.flatten(1) * 2
+
+    def of_features(self, features):
+        return [Score("shared", weighted(features), "lower")]
+
+    def __call__(self, samples, labels):
+        return self.of_features(self.features(samples))
+
+
+def weighted(rows):
+    return float((rows.double().sum(dim=1) * torch.arange(1, len(rows) + 1)).sum())
+
+
+def explore(path):
+    """Find out everything that needs no process to end."""
+    with joined() as world:
+        session = Session(path, world)
+        session.equal_losses()
+        session.checkpoints()
+        session.samples()
+        session.refusals()
+        session.stopping()
+        if world.leads:
+            torch.save(session.found, path / "found.pt")
+
+
+def disturbed_run(directory, disturb):
+    """Run a folder while something happens to the second process as it makes its third batch."""
+    if os.environ["RANK"] == "1":
+        make = Batches.at
+
+        def at(self, step):
+            if step == 3:
+                disturb()
+            return make(self, step)
+
+        Batches.at = at
+    run(directory)
+
+
+def stop():
+    os.kill(os.getpid(), signal.SIGUSR2)
+
+
+def fail():
+    raise ValueError("the disk is gone")
+
+
+def main(path):
+    torch.set_num_threads(1)
+    (path / BASE).write_text(f"include '{DIGITS}'\n")
+    together = {
+        "stopped": lambda directory: disturbed_run(directory, stop),
+        "failed": lambda directory: disturbed_run(directory, fail),
+        "undisturbed": run,
+    }
+    codes = {"explored": ranks.together(2, lambda: explore(path))}
+    for name, begin in together.items():
+        directory = path / name
+        folder.prepare(directory, resolved(path, *RUN))
+        codes[name] = ranks.together(2, lambda d=directory, b=begin: b(d))
+    codes["resumed"] = ranks.together(2, lambda: run(path / "stopped"))
+    diverging = resolved(
+        path, *RUN, "train.optimizer = @optimizers.sgd", "optimizers.sgd.lr = 1e30"
+    )
+    folder.prepare(path / "diverged", diverging)
+    codes["diverged"] = ranks.together(2, lambda: run(path / "diverged"))
+    torch.save(codes, path / "codes.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
