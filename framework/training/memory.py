@@ -58,7 +58,8 @@ def step_memory(train: Train, processes: int = 1) -> Memory:
     copies = 1 + len({*train.loss.averages(), EVALUATION})
     state = _optimizer_bytes(train, model)
     held = copies * weights + state
-    activations = _activations(train, max(1, train.batch_size // train.accumulation // processes))
+    pieces = -(-train.accumulation // processes)  # of each process's share of a batch
+    activations = _activations(train, max(1, train.batch_size // (processes * pieces)))
     if activations is None:
         return Memory(held)
     # An update comes after the activations: AdamW's takes a copy of the weights meanwhile.
