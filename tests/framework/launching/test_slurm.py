@@ -9,7 +9,7 @@ import pytest
 
 from framework.errors import UserError
 from framework.grid.manifest import Manifest
-from framework.launching import presenting
+from framework.launching import arrays, presenting
 from framework.launching.cancelling import cancel
 from framework.launching.launch import launch
 from framework.launching.states import read_states
@@ -35,6 +35,10 @@ def starts(grid):
     return {str(p.parent.relative_to(grid)): p.read_text().split() for p in grid.glob("*/*/starts")}
 
 
+def beat_of(grid, directory):
+    return json.loads((grid / directory / "heartbeat.json").read_text())
+
+
 def on_slurm(**more):
     return options(executor="auto", **more)
 
@@ -56,20 +60,23 @@ def test_an_array_gives_what_local_processes_give_and_runs_once(planned, grid, u
     assert all(each == ["0"] for each in starts(grid).values())
 
 
-def test_a_signal_before_the_end_requeues_and_resumes(planned, grid, undisturbed):
+def test_a_run_preempted_twice_is_requeued_and_resumes(planned, grid, undisturbed):
     act(grid, WAITING)
     launched = launch(planned, grid, on_slurm())
     until(lambda: list(states(grid).values()).count("running") == 4, "four runs")
     until(lambda: len(list(grid.glob("*/*/state.json"))) == 4, "checkpoints")
     job = launched.submission.jobs[0]
-    subprocess.check_call(["scancel", "--signal=TERM", job.id])
-    subprocess.check_call(["scancel", "--signal=USR2", job.id])
-    until(lambda: "Restarts=1" in said("scontrol", "show", "job", job.id), "the requeue")
+    for count in (1, 2):  # TERM, then USR2: as SLURM preempts with a grace time
+        act(grid, WAITING | {"target_decay=0.9": {"wait": 7 + count}})  # where it then stands still
+        subprocess.check_call(["scancel", "--signal=TERM", job.id])
+        subprocess.check_call(["scancel", "--signal=USR2", job.id])
+        until(lambda n=count: f"Restarts={n}" in said("scontrol", "show", "job", job.id), "requeue")
+        until(lambda n=count: len(starts(grid)[job.cells[0]]) == n + 1, "the run to begin again")
+        until(lambda n=count: beat_of(grid, job.cells[0])["step"] == 7 + n, "it to stand still")
     (grid / "go").touch()
     until(lambda: ended(grid), "everything")
     assert results(grid) == undisturbed
-    first, second = starts(grid)[job.cells[0]]
-    assert (first, int(second) >= 7) == ("0", True)
+    assert starts(grid)[job.cells[0]] == ["0", "8", "9"]
 
 
 def test_a_bare_requeue_and_a_killed_run_go_on_from_the_last_checkpoint(planned, grid, undisturbed):
@@ -109,6 +116,20 @@ def test_arms_with_other_resources_get_an_array_of_their_own(grid):
     }
     assert arrays["baseline"] == arrays["small"] != arrays["big"]
     until(lambda: ended(grid), "everything")
+
+
+def test_more_jobs_than_an_array_may_have_are_split(planned, grid, undisturbed, monkeypatch):
+    assert arrays.largest_array() == 1000  # MaxArraySize counts from 0
+    monkeypatch.setattr(arrays, "largest_array", lambda: 3)
+    ids = [job.id for job in launch(planned, grid, on_slurm()).submission.jobs]
+    assert [each.partition("_")[2] for each in ids] == [
+        "0",
+        "1",
+        "2",
+        "",
+    ]  # one job alone is no array
+    until(lambda: ended(grid), "everything")
+    assert results(grid) == undisturbed
 
 
 def test_a_killed_launcher_leaves_no_orphan(planned, grid, undisturbed):
