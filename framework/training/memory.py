@@ -28,7 +28,8 @@ from framework.passes import Passes
 from framework.protocols import Batch, has_blocks
 from framework.training.precision import autocast
 from framework.training.settings import Train
-from framework.training.trainer import EVALUATION, as_module, construct_model
+from framework.training.trainer import as_module, construct_model
+from framework.training.weights import EVALUATION
 
 CPU = torch.device("cpu")
 DEPTH = 2  # blocks of the smaller of two networks, from which deeper ones follow
