@@ -19,6 +19,7 @@ from framework import command
 from framework.configuration import Configuration
 from framework.grid.plan import plan
 from framework.launching import checking, executors, presenting, processes
+from framework.launching.clean import CleanProcess
 from framework.launching.decisions import RETRIES, decide
 from framework.launching.launch import Options, launch
 
@@ -44,7 +45,7 @@ def arguments() -> argparse.Namespace:
     add("--budget", type=_hours, metavar="HOURS", help="refuse to start runs that need more: GPU "
         "hours, or hours of runs without GPUs")  # fmt: skip
     cluster = parser.add_argument_group("resources of a run on SLURM (launch.* in gin)")
-    for name in ("partition", "account", "qos", "constraint", "time", "mem"):
+    for name in ("partition", "account", "qos", "constraint", "time", "mem", "gpu-memory"):
         cluster.add_argument(f"--{name}", metavar=name.upper())
     for name in ("nodes", "gpus", "processes", "cpus", "max-parallel", "runs-per-job", "requeues"):
         cluster.add_argument(f"--{name}", type=int, metavar="N")
@@ -72,9 +73,10 @@ def _hours(text: str) -> float:
 
 def with_resources(configuration: Configuration, given: argparse.Namespace) -> Configuration:
     """Return the configuration with the resources that the command line names."""
-    names = ("partition", "account", "qos", "constraint", "time", "mem", "nodes", "gpus",
-             "processes", "cpus", "max_parallel", "runs_per_job", "requeues", "setup",
-             "prefix")  # fmt: skip
+    names = (
+        "partition", "account", "qos", "constraint", "time", "mem", "gpu_memory", "nodes", "gpus",
+        "processes", "cpus", "max_parallel", "runs_per_job", "requeues", "setup", "prefix",
+    )  # fmt: skip
     for name in names:
         value = getattr(given, name)
         if value is not None:
@@ -86,14 +88,18 @@ def with_resources(configuration: Configuration, given: argparse.Namespace) -> C
 def program() -> int:
     """Check, submit and, if asked, wait; exit with 1 if a run did not end well."""
     given = arguments()
-    configuration = with_resources(command.configuration(given), given)
     line = f"python {shlex.join(sys.argv)}"
-    planned = plan(configuration, given.gin[-1].stem, line)
-    grid = given.output or Path("runs", planned.name)
-    decisions = decide(grid, planned, given.retry)[1]
-    todo = [decision.cell for decision in decisions if decision.run]
-    processes.check(todo, given.executor)
-    findings, cost = checking.check(planned, grid, decisions, probed=not given.no_probe)
+    on_slurm = executors.choose(given.executor) == "slurm"
+    with CleanProcess() as clean:  # before anything that the configuration names is imported
+        configuration = with_resources(command.configuration(given), given)
+        planned = plan(configuration, given.gin[-1].stem, line)
+        grid = given.output or Path("runs", planned.name)
+        decisions = decide(grid, planned, given.retry)[1]
+        processes.check([decision.cell for decision in decisions if decision.run], given.executor)
+        probed = not given.no_probe
+        findings, cost = checking.check(
+            planned, grid, decisions, clean=clean, probed=probed, here=not on_slurm
+        )
     if given.budget is not None:
         cost.check(given.budget)
     if given.dry_run:

@@ -65,7 +65,8 @@ def show(directory: Path, manifest: Manifest, states: Sequence[CellStatus]) -> N
         line = f"{view.label(status)} {status.state} at step {status.step}{cause}{job}"
         console.print(Text(line, view.STYLES[status.state]), soft_wrap=True)
         if status.state == "failed":
-            for text in outcomes.last_lines(directory / status.directory, FAILURE_LINES):
+            run, log = directory / status.directory, outcomes.job_log(directory, status.job)
+            for text in outcomes.last_lines(run, FAILURE_LINES, log):
                 console.print(Text(f"    {text}"), soft_wrap=True)
     if len(told) > MOST_FAILURES:
         console.print(f"and {len(told) - MOST_FAILURES} more; --arm and --state choose among them")

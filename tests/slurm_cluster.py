@@ -16,8 +16,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+
+from tests import slurm_accounts
 
 NODE = (
     "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=4000"
@@ -25,6 +28,7 @@ NODE = (
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 START_SECONDS = 30.0
 PR_SET_PDEATHSIG = 1
+ANSWERS = ("idle", "mixed", "allocated")
 
 CONFIGURATION = """\
 ClusterName=test
@@ -53,8 +57,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
-JobRequeue=1
+{accounts}JobRequeue=1
 KillWait=5
 MinJobAge=86400
 MaxArraySize={largest}
@@ -63,23 +66,28 @@ PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
-def missing() -> str:
-    """Return which programs are not installed, or an empty string."""
-    return ", ".join(name for name in PROGRAMS if shutil.which(name) is None)
+def missing(*more: str) -> str:
+    """Return which programs, and which more, are not installed, or an empty string."""
+    return ", ".join(name for name in (*PROGRAMS, *more) if shutil.which(name) is None)
 
 
 class Cluster:
     """One node or two with a few cores each; arrays have less than `largest` elements.
 
-    Its folder lies directly in the temporary one: munged wants everyone to get to its socket. Two
-    nodes are two of this machine's own addresses: processes of a job meet at a node's name.
+    With `accounts` there are slurmdbd and its database too. Its folder lies directly in the
+    temporary one: munged wants everyone to get to its socket. Two nodes are two of this machine's
+    own addresses: processes of a job meet at a node's name.
     """
 
-    def __init__(self, cpus: int = 4, largest: int = 1001, nodes: int = 1) -> None:
-        self._host = socket.gethostname().partition(".")[0]
+    def __init__(
+        self, cpus: int = 4, largest: int = 1001, nodes: int = 1, accounts: bool = False
+    ) -> None:
         self._nodes = ["n1"] if nodes == 1 else ["127.1", "127.2"]
         self._folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+        self.accounts = accounts
         self._cpus, self._largest = cpus, largest
+        self._host = socket.gethostname().partition(".")[0]
+        self._ports = _free_ports(3 + len(self._nodes))
         self._processes: list[subprocess.Popen[bytes]] = []
         self._before = os.environ.get("SLURM_CONF")
 
@@ -92,12 +100,15 @@ class Cluster:
                         f"--key-file={munge}/key", f"--pid-file={munge}/pid",
                         f"--log-file={munge}/log", f"--seed-file={munge}/seed")  # fmt: skip
             self._until((self._folder / "munge.socket").exists, "munged")
+            if self.accounts:
+                _, dbd, database, *_ = self._ports
+                slurm_accounts.start(
+                    self._folder, self._host, (dbd, database), self._spawn, self._until
+                )
             self._spawn("slurmctld", "-D")
             self._until(lambda: "is UP" in said("scontrol", "ping"), "slurmctld")
             for name in self._nodes:
-                self._spawn("slurmd", "-D", "-N", name)
-            self._until(lambda: set(said("sinfo", "-h", "-N", "-o", "%T").split()) == {"idle"},
-                        "slurmd")  # fmt: skip
+                self.start_node(name)
         except BaseException:
             self._stop()
             raise
@@ -117,6 +128,30 @@ class Cluster:
         self._stop()
         shutil.rmtree(self._folder)
 
+    def start_node(self, name: str = "n1") -> None:
+        """Start slurmd and wait until its node answers."""
+        self._spawn("slurmd", "-D", "-N", name)
+        state = ("sinfo", "--noheader", f"--nodes={name}", "--format=%T")
+        self._until(lambda: said(*state).strip() in ANSWERS, "slurmd")
+
+    def kill_node(self) -> None:
+        """Kill slurmd and the daemons of its job steps, which leaves the jobs' own processes.
+
+        slurmctld is told at once what it would find out by itself after SlurmdTimeout, minutes.
+        """
+        slurmd = self._processes.pop()
+        slurmd.kill()
+        slurmd.wait()
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended
+                is_daemon = (process / "cmdline").read_bytes().startswith(b"slurmstepd")
+                if is_daemon and any(self._is_ours(file) for file in (process / "fd").iterdir()):
+                    os.kill(int(process.name), signal.SIGKILL)
+        said("scontrol", "update", "NodeName=n1", "State=DOWN", "Reason=killed")
+
+    def _is_ours(self, file: Path) -> bool:
+        return file.is_symlink() and str(file.readlink()).startswith(str(self._folder))
+
     def _write(self) -> None:
         for name in ("state", "munge", *(f"spool-{node}" for node in self._nodes)):
             (self._folder / name).mkdir(parents=True)
@@ -126,15 +161,18 @@ class Cluster:
         key.chmod(0o400)
         (self._folder / "munge").chmod(0o700)
         (self._folder / "plugstack.conf").touch()
-        port, *node_ports = _free_ports(1 + len(self._nodes))
+        port, dbd_port, _, *node_ports = self._ports
         nodes = [
             NODE.format(name=name, host=self._host, port=node_port, cpus=self._cpus)
             for name, node_port in zip(self._nodes, node_ports, strict=True)
         ]
+        accounts = "AccountingStorageType=accounting_storage/none\n"
+        if self.accounts:
+            accounts = slurm_accounts.settings(self._folder, dbd_port)
         (self._folder / "slurm.conf").write_text(
             CONFIGURATION.format(
                 folder=self._folder, host=self._host, user=getpass.getuser(), port=port,
-                nodes="\n".join(nodes), largest=self._largest,
+                nodes="\n".join(nodes), largest=self._largest, accounts=accounts,
             )
         )  # fmt: skip
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from framework.configuration import (
     Binding,
     Configuration,
@@ -55,6 +57,14 @@ class Cell:
     def directory(self) -> str:
         """Return its folder below the grid's."""
         return f"{self.arm}/seed={self.seed}-{self.identity[:8]}"
+
+    @property
+    def gpus(self) -> int:
+        """Return how many GPUs it trains on: those asked for, or one where its device is one."""
+        device = str(self.resolved.settings["train.device"])
+        here = device == "auto" and torch.cuda.is_available()
+        own = int(here or device.startswith("cuda")) * self.resources.processes_per_run
+        return self.resources.nodes * self.resources.gpus or own
 
     @property
     def steps(self) -> int:

@@ -9,7 +9,8 @@ from framework.configuration.roots import register_root
 from framework.settings import NonNegativeInt, PositiveInt
 
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
-_MEMORY = re.compile(r"\d+(\.\d+)?[KMGT]?B?", re.IGNORECASE)
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)B?", re.IGNORECASE)
+_POWERS = "KMGT"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Resources:
         processes: Processes per node that train a run together; None: one a device.
         cpus: Cores per process.
         mem: Memory per node, such as '32G'.
+        gpu_memory: Memory of a GPU, such as '80G': runs that need more are found out beforehand.
         max_parallel: How many jobs of an array run at a time.
         runs_per_job: How many runs share a job, and run at a time in it.
         requeues: How often a job that ran into its time limit is requeued.
@@ -46,6 +48,7 @@ class Resources:
     processes: PositiveInt | None = None
     cpus: PositiveInt | None = None
     mem: str | None = None
+    gpu_memory: str | None = None
     max_parallel: PositiveInt = 256
     runs_per_job: PositiveInt = 1
     requeues: NonNegativeInt = 20
@@ -55,8 +58,10 @@ class Resources:
     def __post_init__(self) -> None:
         if self.minutes < 1:
             raise ValueError(f"time = {self.time!r} is less than a minute")
-        if self.mem is not None and not _MEMORY.fullmatch(self.mem):
-            raise ValueError(f"mem = {self.mem!r} is no amount of memory: write '32G', say")
+        for name in ("mem", "gpu_memory"):
+            amount = getattr(self, name)
+            if amount is not None and not _MEMORY.fullmatch(amount):
+                raise ValueError(f"{name} = {amount!r} is no amount of memory: write '32G', say")
         if self.processes and self.gpus and self.processes != self.gpus:
             raise ValueError(
                 f"processes = {self.processes} and gpus = {self.gpus}: each has one GPU; "
@@ -77,6 +82,15 @@ class Resources:
     def processes_per_run(self) -> int:
         """Return how many processes train a run together."""
         return self.nodes * self.processes_per_node
+
+    @property
+    def gpu_bytes(self) -> int:
+        """Return `gpu_memory` in bytes, of 1024 to a K; megabytes without a unit; 0 if not set."""
+        found = _MEMORY.fullmatch(self.gpu_memory or "0")
+        if found is None:
+            return 0
+        power = 1 + _POWERS.index(found[2].upper() or "M")
+        return int(float(found[1]) * 1024**power)
 
     @property
     def minutes(self) -> int:

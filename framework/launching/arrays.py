@@ -8,10 +8,11 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from framework.errors import UserError
 from framework.grid.manifest import Job, Manifest, Submission
 from framework.grid.plan import Cell
 from framework.grid.resources import Resources
-from framework.launching import executors
+from framework.launching import executors, outcomes
 from framework.launching.decisions import Decision
 from framework.launching.pool import Pool
 
@@ -50,10 +51,20 @@ def submit(
             chunk = jobs[start : start + largest]
             pools = [_pool(grid, job, submission, resources, runner) for job in chunk]
             name = f"{manifest.name}-{submission.token}"
-            ids = executors.submit_slurm(grid / executors.JOBS, name, pools, resources, code)
+            try:
+                ids = executors.submit_slurm(grid / outcomes.JOBS, name, pools, resources, code)
+            except UserError as error:
+                raise UserError(f"{error}{_before(submission)}") from error
             for job, identifier in zip(chunk, ids, strict=True):
                 job.id = identifier
             manifest.write(grid)
+
+
+def _before(submission: Submission) -> str:
+    """Return a note on what of a submission was accepted before sbatch refused the next array."""
+    done = sum(len(job.cells) for job in submission.jobs if job.id)
+    total = sum(len(job.cells) for job in submission.jobs)
+    return f"; {done} of {total} runs were submitted: launch again for the rest" if done else ""
 
 
 def largest_array() -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from framework.grid.plan import Plan
 from framework.launching import cost
+from framework.launching.clean import CleanProcess
 from framework.launching.cost import Cost
 from framework.launching.decisions import Decision
 from framework.probing import probe as probing
@@ -17,28 +18,46 @@ NO_PROBE = "--no-probe: nobody looked whether the arms differ in what they do"
 
 
 def check(
-    planned: Plan, grid: Path, decisions: Sequence[Decision], *, probed: bool
+    planned: Plan,
+    grid: Path,
+    decisions: Sequence[Decision],
+    *,
+    clean: CleanProcess,
+    probed: bool,
+    here: bool,
 ) -> tuple[Findings | None, Cost]:
     """Build every arm at full size and, if asked, probe it; return what was found and the cost.
 
     Where no cell is to run nothing is probed.
 
+    Args:
+        planned: The grid.
+        grid: Its folder.
+        decisions: What happens to each cell.
+        clean: Where runs are read, built and probed.
+        probed: Whether to probe.
+        here: Whether the runs are to be made on this machine.
+
     Raises:
-        UserError: an arm is refused; the message says why.
+        UserError: an arm is refused, or cannot fit on its GPU; the message says why.
     """
-    sizes: dict[str, Sizes] = probing.check(planned)
+    sizes: dict[str, Sizes] = probing.check(planned, each=clean.each, here=here)
+    clean.read(planned)
     findings = None
     if not any(decision.run for decision in decisions):
         pass
     elif not probed:
         _say(NO_PROBE)
     elif len(planned.arms) > 1:  # one has nothing to be compared with
-        findings = probing.probe(planned, _progress(len(planned.arms)))
+        findings = probing.probe(planned, _progress(len(planned.arms)), each=clean.each)
         _say(
-            f"probed {findings.runs} arms in {findings.seconds:.0f} s "
-            f"({findings.cpu_seconds:.0f} s of CPU time): each does something of its own"
+            f"probed {findings.runs} arms in {findings.seconds:.0f} s: each does something of its "
+            "own"
         )
-    return findings, cost.estimate(grid, decisions, sizes, findings)
+    found = cost.estimate(grid, decisions, sizes, findings)
+    for warning in found.warnings():
+        _say(warning)
+    return findings, found
 
 
 def _say(line: str) -> None:

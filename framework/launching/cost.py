@@ -1,21 +1,18 @@
-"""What a launch costs: hours from what was timed before, disk from the size of the networks."""
+"""What a launch costs: hours from what was timed before, disk and memory from the networks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import torch
-
 from framework.errors import UserError
-from framework.launching import outcomes
+from framework.launching import former, room
 from framework.launching.decisions import Decision
+from framework.launching.room import Need
 from framework.probing.probe import Findings, Sizes
-
-LEAST_STEPS = 10  # fewer say little: the first ones compile, tune and allocate
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,8 @@ class Cost:
     """The cost of the runs that a launch would start.
 
     `hours` are of GPUs where runs have some, of runs (one at a time) elsewhere; None where nothing
-    was timed. `source` says what they are estimated from; `disk` is in bytes.
+    was timed. `source` says what they are estimated from; `disk` is in bytes; `memory` is what
+    each arm needs of its GPUs.
     """
 
     hours: float | None
@@ -31,11 +29,22 @@ class Cost:
     source: str
     disk: int
     runs: int
+    memory: Sequence[Need] = ()
 
     def __str__(self) -> str:
         """Return one line for the user."""
         time = "hours unknown" if self.hours is None else f"about {self.hours:.3g} {self.unit}"
-        return f"cost: {time} ({self.source}); {_size(self.disk)} of checkpoints"
+        most = max(self.memory, key=lambda need: need.peak or need.held, default=None)
+        memory = f"; {most} in '{most.arm}', the largest" if most else ""
+        return f"cost: {time} ({self.source}); {_size(self.disk)} of checkpoints{memory}"
+
+    def warnings(self) -> list[str]:
+        """Return a line for each arm that may not fit on its GPU.
+
+        Raises:
+            UserError: one cannot.
+        """
+        return [warning for need in self.memory if (warning := need.check())]
 
     def check(self, budget: float) -> None:
         """Refuse a launch that costs more than a budget of hours, or nobody knows how much.
@@ -66,9 +75,11 @@ def estimate(
     """
     todo = [decision for decision in decisions if decision.run]
     disk = sum(sizes[decision.cell.arm].checkpoints for decision in todo)
-    devices = [_devices(decision) for decision in todo]
+    devices = [decision.cell.gpus for decision in todo]
     unit = "GPU hours" if any(devices) else "hours of runs"
-    rates, source = _timed(grid, decisions), "from former runs of it"
+    known = former.read(grid, decisions)
+    memory = room.needs(decisions, sizes, known)
+    rates, source = known.seconds, "from former runs of it"
     if not rates and found is not None and not any(devices):
         rates = {
             arm: seconds * sizes[arm].batch_ratio for arm, seconds in found.step_seconds.items()
@@ -76,7 +87,7 @@ def estimate(
         small = found.shrunk and ", which grid.probe shrinks: a lower bound"
         source = f"from the probe's updates on one core, without evaluations{small or ''}"
     if not rates:
-        return Cost(None, unit, "no run of this grid was timed yet", disk, len(todo))
+        return Cost(None, unit, "no run of this grid was timed yet", disk, len(todo), memory)
     usual = median(rates.values())
     seconds = sum(
         (1 if decision.fresh else _share_left(decision))
@@ -85,7 +96,7 @@ def estimate(
         * max(1, count)
         for decision, count in zip(todo, devices, strict=True)
     )
-    return Cost(seconds / 3600, unit, source, disk, len(todo))
+    return Cost(seconds / 3600, unit, source, disk, len(todo), memory)
 
 
 def _share_left(decision: Decision) -> float:
@@ -96,35 +107,6 @@ def _rate(rates: Mapping[str, float], decision: Decision, usual: float) -> float
     """Return seconds a step: the run's own, its arm's, or the grid's."""
     cell = decision.cell
     return rates.get(cell.identity[:8], rates.get(cell.arm, usual))
-
-
-def _devices(decision: Decision) -> int:
-    """Return how many GPUs a run has."""
-    resources, device = decision.cell.resources, decision.cell.resolved.settings["train.device"]
-    asked = resources.nodes * resources.gpus
-    here = device != "cpu" and torch.cuda.is_available()
-    return asked or int(here or str(device).startswith("cuda")) * resources.processes_per_run
-
-
-def _timed(grid: Path, decisions: Iterable[Decision]) -> dict[str, float]:
-    """Return the seconds a step of former runs, by identity and by arm."""
-    wanted = {d.cell.identity[:8]: d.cell.arm for d in decisions}
-    rates: dict[str, float] = {}
-    of_arm: dict[str, list[float]] = {}
-    for run in _run_folders(grid.absolute().parent):
-        identity = run.name.rpartition("-")[2]
-        if identity in wanted:
-            beat = outcomes.read(run)
-            steps, seconds = beat.get("step") or 0, beat.get("seconds") or 0.0
-            if steps >= LEAST_STEPS and seconds > 0:
-                rates[identity] = seconds / steps
-                of_arm.setdefault(wanted[identity], []).append(seconds / steps)
-    return rates | {arm: median(own) for arm, own in of_arm.items()}
-
-
-def _run_folders(runs: Path) -> list[Path]:
-    """Return the folders runs/GRID/ARM/seed=K-IDENTITY."""
-    return list(runs.glob("[!.]*/[!.]*/seed=*-*"))
 
 
 def _size(count: int) -> str:

@@ -17,10 +17,10 @@ from submitit.core.utils import FailedJobError
 
 from framework.errors import UserError
 from framework.grid.resources import Resources
+from framework.launching import refusals
 from framework.launching.pool import Pool
 
 YEARS_IN_MINUTES = 10 * 365 * 24 * 60  # submitit's local jobs end after two minutes otherwise
-JOBS = ".jobs"
 SIGNAL_SECONDS = 90
 EXECUTORS = ("auto", "slurm", "local", "inline")
 
@@ -64,7 +64,7 @@ def submit_slurm(
         with _job_environment(code), executor.batch():
             jobs = [executor.submit(pool) for pool in pools]
     except FailedJobError as error:
-        raise UserError(f"sbatch refuses: {_own_words(error)}") from error
+        raise UserError(refusals.explained(error, resources)) from error
     return [str(job.job_id) for job in jobs]
 
 
@@ -103,13 +103,6 @@ def _sbatch_options(name: str, resources: Resources) -> dict[str, Any]:
         "additional_parameters": {"requeue": True},
         **{option: value for option, value in chosen.items() if value is not None},
     }
-
-
-def _own_words(error: BaseException) -> str:
-    """Return what sbatch itself said: submitit wraps it in a command line."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    said = [line for line in lines if line.startswith(("sbatch:", "slurm"))]
-    return " ".join(said or [line for line in lines if line][:2])
 
 
 @contextmanager

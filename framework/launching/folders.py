@@ -14,7 +14,7 @@ from framework.errors import UserError
 from framework.grid.manifest import FILE, Manifest, publish
 from framework.launching import snapshots
 from framework.launching.decisions import SOURCES, Decision
-from framework.launching.executors import JOBS
+from framework.launching.outcomes import JOBS
 from framework.launching.snapshots import CODE
 
 FORMER = ".former"

@@ -49,7 +49,7 @@ def run_cells(
 def _run(grid: Path, run: Path, function: Callable[[Path], object]) -> bool:
     """Run one cell; return whether it raised. Its traceback is kept in `output.txt`."""
     try:
-        executors.run_inline(grid / executors.JOBS, function, run)
+        executors.run_inline(grid / outcomes.JOBS, function, run)
     except UserError as error:
         (run / "output.txt").write_text(f"{error}\n")
     except Exception:  # noqa: BLE001  whatever a run raises, the next one has its turn

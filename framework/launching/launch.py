@@ -13,7 +13,7 @@ from pathlib import Path
 from framework.errors import UserError
 from framework.grid.manifest import Job, Manifest, Submission
 from framework.grid.plan import Plan
-from framework.launching import arrays, claims, executors, folders
+from framework.launching import arrays, claims, executors, folders, outcomes
 from framework.launching.decisions import Decision, decide
 from framework.launching.gpus import visible_gpus
 from framework.launching.pool import Pool, cores
@@ -108,8 +108,8 @@ def _new_submission(executor: str, todo: Sequence[Decision], options: Options) -
     token = uuid.uuid4().hex[:8]
     cells = [decision.cell.directory for decision in todo]
     jobs = arrays.plan_jobs(todo) if executor == "slurm" else [Job("", cells)]
-    lock = f"{executors.JOBS}/{token}.lock" if executor == "local" else ""
-    stop = f"{executors.JOBS}/{token}.stop" if options.fail_fast else ""
+    lock = f"{outcomes.JOBS}/{token}.lock" if executor == "local" else ""
+    stop = f"{outcomes.JOBS}/{token}.stop" if options.fail_fast else ""
     return Submission(executor, token, socket.gethostname(), time.time(), jobs, lock, stop)
 
 
@@ -122,7 +122,7 @@ def _start_local(
         UserError: it ended before it began.
     """
     pool = local_pool(grid, submission, todo, options)
-    job = executors.submit_local(grid / executors.JOBS, pool, code)
+    job = executors.submit_local(grid / outcomes.JOBS, pool, code)
     submission.jobs[0].id = str(job.job_id)
     lock = grid / submission.lock
     deadline = time.monotonic() + START_SECONDS
@@ -141,13 +141,14 @@ def local_pool(
     count, processes = cores(), todo[0].cell.resources.processes_per_run
     places = max(1, (len(gpus) or min(2, count)) // processes)
     parallel = min(options.parallel or places, len(todo))
+    asked = [cpus for d in todo if (cpus := d.cell.resources.cpus)]
     return Pool(
         grid=str(grid.absolute()),
         cells=submission.jobs[0].cells,
         runner=options.runner,
         created=submission.created,
         parallel=parallel,
-        threads=max(1, count // (parallel * processes)),
+        threads=min([max(1, count // (parallel * processes)), *asked]),
         gpus=gpus,
         processes=processes,
         stop=submission.stop,

@@ -12,9 +12,11 @@ from typing import Any
 from framework.grid.manifest import publish
 
 FILE = "heartbeat.json"
+JOBS = ".jobs"
 ENDED = frozenset({"done", "failed", "diverged"})
 FAILURE = "failure.txt"
 CANCELLED = "cancelled"
+KILLED = "killed by SIGKILL"
 TAIL_BYTES = 8192
 
 
@@ -59,16 +61,25 @@ def failure(run: Path) -> str:
         return ""
 
 
-def last_lines(run: Path, count: int = 5) -> list[str]:
-    """Return the end of what a run logged, or of what it printed."""
-    for name in ("log.txt", "output.txt"):
-        try:
-            with (run / name).open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-                lines = file.read().decode(errors="replace").splitlines()
-        except OSError:
-            continue
-        lines = [line.rstrip() for line in lines if line.strip()]
+def last_lines(run: Path, count: int = 5, otherwise: Path | None = None) -> list[str]:
+    """Return the end of what a run logged, or printed; else of another file, such as its job's."""
+    for path in (run / "log.txt", run / "output.txt", otherwise):
+        lines = _tail(path) if path is not None else []
         if lines:
             return lines[-count:]
     return []
+
+
+def job_log(grid: Path, job: str) -> Path:
+    """Return what a job of SLURM's prints into: what came before its runs, or instead of them."""
+    return grid / JOBS / f"{job}_0_log.out"  # submitit's name; 0 is the first task
+
+
+def _tail(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line.rstrip() for line in lines if line.strip()]

@@ -113,7 +113,9 @@ def show_failures(grid: Path, states: Sequence[CellStatus], lines: int = 3) -> N
         cause = f": {status.cause}" if status.cause else ""
         _say(f"{view.label(status)} {status.state} at step {status.step}{cause}")
         if status.state == "failed":
-            for line in outcomes.last_lines(grid / status.directory, lines):
+            for line in outcomes.last_lines(
+                grid / status.directory, lines, outcomes.job_log(grid, status.job)
+            ):
                 _say(f"    {line}")
     if len(bad) > MOST_FAILURES:
         _say(f"and {len(bad) - MOST_FAILURES} more")

@@ -25,18 +25,32 @@ HASH_DIGITS = 16
 def plugin_files(modules: Iterable[str]) -> dict[str, str]:
     """Return {relative path: text} of the Python files of loaded plug-ins.
 
-    Installed packages and this project's own are left out: jobs import those themselves.
+    What they have imported from the folders that they lie in is part of them. Installed packages
+    and this project's own are left out: jobs import those themselves.
     """
+    named = {module.partition(".")[0] for module in modules}
+    homes = {home for top in named if (home := _home(top)) is not None}
+    beside = {top for top in sys.modules if top.isidentifier() and _home(top) in homes}
     files: dict[str, str] = {}
-    for top in sorted({module.partition(".")[0] for module in modules}):
-        origin = getattr(sys.modules.get(top), "__file__", None)
-        if origin is None or _is_installed(Path(origin).resolve()):
+    for top in sorted(named | beside):
+        home = _home(top)
+        if home is None:
             continue
-        path = Path(origin)
+        path = Path(sys.modules[top].__file__ or "")
         found = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
-        home = path.parent.parent if path.name == "__init__.py" else path.parent
         files |= {str(file.relative_to(home)): file.read_text("utf-8") for file in found}
     return files
+
+
+def _home(top: str) -> Path | None:
+    """Return the folder from which a user's own module or package is imported, if it is one."""
+    origin = getattr(sys.modules.get(top), "__file__", None)
+    if top == "__main__" or origin is None or not origin.endswith(".py"):
+        return None
+    path = Path(origin)
+    if _is_installed(path.resolve()):
+        return None
+    return path.parent.parent if path.name == "__init__.py" else path.parent
 
 
 def keep_code(grid: Path) -> tuple[Path, bool]:
@@ -93,4 +107,7 @@ def _is_hidden(path: Path) -> bool:
 
 def _is_installed(path: Path) -> bool:
     own = [OWN / name for name in ("framework", "components", "kernels")]
-    return "site-packages" in path.parts or any(path.is_relative_to(folder) for folder in own)
+    python = Path(os.__file__).resolve().parent
+    return "site-packages" in path.parts or any(
+        path.is_relative_to(folder) for folder in (python, *own)
+    )

@@ -1,11 +1,9 @@
-"""Where the cells of a grid stand: heartbeats first, then locks, then one question to SLURM."""
+"""Where the cells of a grid stand: heartbeats first, then locks, then what SLURM says."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,11 +12,23 @@ from typing import Any
 
 from framework.grid.manifest import CellRecord, Manifest, Submission
 from framework.launching import claims, outcomes
+from framework.launching.scheduler import JobState, Scheduler
 
 LIVE = frozenset({"queued", "running"})
 STATES = ("queued", "running", "done", "failed", "diverged", "stopped")
 SILENT_SECONDS = 120.0  # a run on another host that says nothing for so long is asked about
-ASK_SECONDS = 60.0
+OUT_OF_MEMORY = "OUT_OF_MEMORY"
+ENDINGS = {
+    OUT_OF_MEMORY: ("failed", "ran out of memory"),
+    "FAILED": ("failed", "failed"),
+    "TIMEOUT": ("stopped", "ran into its time limit"),
+    "NODE_FAIL": ("stopped", "lost its node"),
+    "BOOT_FAIL": ("stopped", "lost its node"),
+    "PREEMPTED": ("stopped", "was preempted"),
+    "DEADLINE": ("stopped", "ran into its deadline"),
+    "CANCELLED": ("stopped", "was cancelled"),
+}
+"""What becomes of an unfinished run whose job ended so, and in which words."""
 
 
 @dataclass(frozen=True)
@@ -61,58 +71,34 @@ def read_states(
 
 
 class Jobs:
-    """Which jobs of a grid still live; SLURM is asked once, and only if it has to be."""
+    """Which jobs of a grid still live, and how the others ended."""
 
     def __init__(self, grid: Path, submissions: Iterable[Submission]) -> None:
         self._of_cell: dict[str, tuple[Submission, str]] = {}
         self._local: dict[str, bool] = {}
         self._grid = grid
-        self._slurm: dict[str, tuple[str, str]] | None = None
-        self._ids: list[str] = []
+        ids: list[str] = []
         for submission in submissions:
             for job in submission.jobs:
                 self._of_cell.update(dict.fromkeys(job.cells, (submission, job.id)))
                 if submission.executor == "slurm" and job.id:
-                    self._ids.append(job.id.partition("_")[0])
+                    ids.append(job.id)
+        self._scheduler = Scheduler(ids)
 
     def submitted(self, directory: str) -> float:
         """Return when a cell was last submitted (Unix time), or 0."""
         return self._of_cell[directory][0].created if directory in self._of_cell else 0.0
 
-    def of(self, directory: str) -> tuple[str, str, str]:
-        """Return the last job of a cell: its id, queued, running or "", and why it waits."""
+    def of(self, directory: str) -> tuple[str, JobState]:
+        """Return the last job of a cell: its id and its state."""
         if directory not in self._of_cell:
-            return "", "", ""
+            return "", JobState()
         submission, job = self._of_cell[directory]
-        if submission.lock:
-            if submission.lock not in self._local:
-                self._local[submission.lock] = claims.is_held(self._grid / submission.lock)
-            return job, "queued" if self._local[submission.lock] else "", ""
-        if self._slurm is None:
-            self._slurm = ask_slurm(self._ids)
-        state, reason = self._slurm.get(job, ("", ""))
-        return job, state, reason
-
-
-def ask_slurm(ids: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Return {job: (queued or running, reason for waiting)} of the live ones of some jobs."""
-    wanted = ",".join(sorted(set(ids)))
-    if not wanted or shutil.which("squeue") is None:
-        return {}
-    command = ["squeue", "--noheader", "--array", f"--jobs={wanted}", "--format=%F|%K|%T|%r"]
-    try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=ASK_SECONDS)
-    except subprocess.TimeoutExpired:
-        return {}
-    found = {}
-    for line in asked.stdout.splitlines():  # without any: "Invalid job id", all have ended
-        array, index, state, reason = line.split("|", 3)
-        job = array if index == "N/A" else f"{array}_{index}"
-        if state in ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED"):
-            found[job] = ("queued", reason)
-        elif state in ("RUNNING", "CONFIGURING", "COMPLETING", "STAGE_OUT"):
-            found[job] = ("running", "")
-    return found
+        if not submission.lock:
+            return job, self._scheduler.job(job) if job else JobState()
+        if submission.lock not in self._local:
+            self._local[submission.lock] = claims.is_held(self._grid / submission.lock)
+        return job, JobState("queued" if self._local[submission.lock] else "")
 
 
 def cell_status(grid: Path, cell: CellRecord, jobs: Jobs) -> CellStatus:
@@ -120,10 +106,10 @@ def cell_status(grid: Path, cell: CellRecord, jobs: Jobs) -> CellStatus:
     run = grid / cell.directory
     beat = outcomes.read(run)
     state, cause = str(beat.get("state", "")), str(beat.get("cause") or "")
-    job, job_state, reason = "", "", ""
+    id_, job = "", JobState()
     if state not in outcomes.ENDED or jobs.submitted(cell.directory) > beat.get("updated", 0.0):
-        job, job_state, reason = jobs.of(cell.directory)
-        state, cause = _unfinished(run, beat, state, cause, job_state)
+        id_, job = jobs.of(cell.directory)
+        state, cause = _unfinished(run, beat, id_, job)
     return CellStatus(
         arm=cell.arm,
         seed=cell.seed,
@@ -135,25 +121,40 @@ def cell_status(grid: Path, cell: CellRecord, jobs: Jobs) -> CellStatus:
         steps_per_second=float(beat.get("steps_per_second") or 0.0),
         metrics=beat.get("metrics") or {},
         cause=cause,
-        job=job or str(beat.get("job_id") or ""),
-        reason=reason,
+        job=id_ or str(beat.get("job_id") or ""),
+        reason=job.reason,
         updated=float(beat.get("updated") or 0.0),
     )
 
 
-def _unfinished(
-    run: Path, beat: Mapping[str, Any], state: str, cause: str, job: str
-) -> tuple[str, str]:
+def _unfinished(run: Path, beat: Mapping[str, Any], id_: str, job: JobState) -> tuple[str, str]:
     """Return state and cause of a run that has not ended by its own account."""
+    state, cause = str(beat.get("state", "")), str(beat.get("cause") or "")
     if claims.is_held(run / claims.LOCK):
         return "running", ""
-    if state == "running" and job == "running" and not _is_gone(beat):
+    if state == "running" and job.live == "running" and not _is_gone(beat):
         return "running", ""
-    if job and cause != outcomes.CANCELLED:
+    if job.live and cause != outcomes.CANCELLED:
         return "queued", ""
+    if job.ending in ENDINGS and cause != outcomes.CANCELLED:
+        return _ended(state, cause, id_, job)
     if state in LIVE:
         return "stopped", f"its process is gone, at step {beat.get('step', 0)}"
     return state, cause
+
+
+def _ended(state: str, cause: str, id_: str, job: JobState) -> tuple[str, str]:
+    """Return state and cause of a run whose job ended before it did.
+
+    A run that could save and stop has stopped, whatever became of its job; but what the kernel
+    killed for its memory may have been taken for that.
+    """
+    verdict, words = ENDINGS[job.ending]
+    told = f"job {id_} {words}{f' by {job.by}' if job.by else ''}"
+    saved = state == "stopped" and not (job.ending == OUT_OF_MEMORY and outcomes.KILLED in cause)
+    if saved:
+        return "stopped", f"{cause}; {told}"
+    return verdict, told
 
 
 def _is_gone(beat: Mapping[str, Any]) -> bool:

@@ -63,6 +63,7 @@ def work(
         _limit_threads(threads)
         if not follows:
             outcomes.reset(run)
+        sys.path.insert(0, str(run))  # its copies of plug-ins, before the originals
         function = load_runner(runner)
         if processes > 1:
             sys.exit(ranks.together(processes, partial(function, run)))

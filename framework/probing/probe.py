@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from functools import partial
 
 import torch
 
+from framework.configuration import Resolved
 from framework.errors import UserError
 from framework.grid.plan import Cell, Plan
 from framework.probing import workers
@@ -17,9 +17,10 @@ from framework.probing.declared import differing, kinds_of
 from framework.probing.measuring import Measured, measure
 from framework.probing.shrinking import BATCH, shrink
 from framework.probing.verdicts import Probed, refusals
-from framework.probing.workers import Failure
+from framework.probing.workers import Each, Failure
 from framework.training.checkpoints import KEPT
 from framework.training.experiment import Experiment
+from framework.training.memory import Memory, kernels_for_fakes, step_memory
 from framework.training.trainer import as_module, construct_model
 
 PARALLEL = 2  # processes at a time
@@ -28,11 +29,12 @@ OPTIMIZER_COPIES = 2  # AdamW's state; others keep less
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large a run is: the bytes of the checkpoints that it keeps, and how many times the batch
-    of its probe its own batch is."""
+    """How large a run is: the bytes of the checkpoints that it keeps, how many times the batch of
+    its probe its own batch is, and what it needs of each of its GPUs, if it has any."""
 
     checkpoints: int
     batch_ratio: float
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,30 @@ class Findings:
     shrunk: bool
     runs: int
     seconds: float
-    cpu_seconds: float
 
 
-def check(planned: Plan, done: Callable[[int], None] | None = None) -> dict[str, Sizes]:
+def check(
+    planned: Plan,
+    done: Callable[[int], None] | None = None,
+    *,
+    each: Each = workers.each,
+    here: bool = True,
+) -> dict[str, Sizes]:
     """Build each distinct run at full size and without memory; return the sizes by arm.
+
+    Args:
+        planned: The grid.
+        done: Told after each run how many are done.
+        each: What applies a function to runs, in a fork each.
+        here: Whether the runs are to be made on this machine, which then has to have their device.
 
     Raises:
         UserError: a component refuses its settings; the message names the arm.
     """
     cells = _distinct(planned.cells)
-    results = workers.each(_build, cells, PARALLEL, done)
+    processes = {c.identity: c.resources.processes_per_run for c in cells if c.gpus}
+    work = partial(_build, here=here, processes=processes)
+    results = each(work, [cell.resolved for cell in cells], PARALLEL, done)
     sizes = {}
     for cell, result in zip(cells, results, strict=True):
         if isinstance(result, Failure):
@@ -68,7 +83,9 @@ def check(planned: Plan, done: Callable[[int], None] | None = None) -> dict[str,
     return sizes
 
 
-def probe(planned: Plan, done: Callable[[int], None] | None = None) -> Findings:
+def probe(
+    planned: Plan, done: Callable[[int], None] | None = None, *, each: Each = workers.each
+) -> Findings:
     """Train each distinct arm for three small updates and compare what they did.
 
     What `grid.tune` tries is probed on the baseline.
@@ -76,12 +93,13 @@ def probe(planned: Plan, done: Callable[[int], None] | None = None) -> Findings:
     Args:
         planned: The grid.
         done: Told after each probe how many are done.
+        each: What applies a function to runs, in a fork each.
 
     Raises:
         UserError: an arm fails, equals another, or changes what it does not declare.
     """
-    began, cpu = time.monotonic(), _cpu_seconds()
-    probed = probe_all(planned, done)
+    began = time.monotonic()
+    probed = probe_all(planned, done, each)
     baseline = baseline_of(planned, probed)
     wrong = refusals(probed, baseline)
     if wrong:
@@ -93,11 +111,12 @@ def probe(planned: Plan, done: Callable[[int], None] | None = None) -> Findings:
         shrunk=bool(planned.grid.probe),
         runs=len(probed),
         seconds=time.monotonic() - began,
-        cpu_seconds=_cpu_seconds() - cpu,
     )
 
 
-def probe_all(planned: Plan, done: Callable[[int], None] | None = None) -> list[Probed]:
+def probe_all(
+    planned: Plan, done: Callable[[int], None] | None = None, each: Each = workers.each
+) -> list[Probed]:
     """Return what the probe of each distinct arm did.
 
     Raises:
@@ -109,7 +128,7 @@ def probe_all(planned: Plan, done: Callable[[int], None] | None = None) -> list[
         kind for run in runs[1:] for kind in kinds_of(run, differing(run, runs[0]))
     }  # what is too slow to be looked at unless arms differ there
     work = partial(measure, scored="metric" in kinds, data="dataset" in kinds)
-    results = workers.each(work, shrink(runs, planned.grid.probe), PARALLEL, done)
+    results = each(work, shrink(runs, planned.grid.probe), PARALLEL, done)
     return [_probed_cell(planned, *pair) for pair in zip(cells, results, strict=True)]
 
 
@@ -118,16 +137,20 @@ def baseline_of(planned: Plan, probed: Sequence[Probed]) -> Probed:
     return next(one for one in probed if one.arm == planned.baseline)
 
 
-def _build(cell: Cell) -> Sizes:
-    """Build a run on the meta device."""
-    experiment = Experiment.build(cell.resolved)
-    experiment.check()
-    train = experiment.train
-    with cell.resolved.refusals(), torch.device("meta"):
-        model = as_module(construct_model(train))
-        held = sum(p.numel() * p.element_size() for p in model.parameters())
+def _build(resolved: Resolved, here: bool, processes: Mapping[str, int]) -> Sizes:
+    """Build a run on the meta device; `processes` share the batch of one that uses GPUs."""
+    with kernels_for_fakes():
+        experiment = Experiment.build(resolved)
+        experiment.check(here=here)
+        train = experiment.train
+        with resolved.refusals():
+            count = processes.get(resolved.identity)
+            memory = step_memory(train, count) if count else None
+            with torch.device("meta"):
+                model = as_module(construct_model(train))
+    held = sum(p.numel() * p.element_size() for p in model.parameters())
     copies = 1 + OPTIMIZER_COPIES + len(train.loss.averages()) + 1  # the last: what is sampled from
-    return Sizes(KEPT * copies * held, train.batch_size / min(train.batch_size, BATCH))
+    return Sizes(KEPT * copies * held, train.batch_size / min(train.batch_size, BATCH), memory)
 
 
 def _distinct(cells: Sequence[Cell]) -> list[Cell]:
@@ -170,8 +193,3 @@ def _first_difference(one: Probed, baseline: Probed) -> str:
         return f"not probed: {one.problem or baseline.problem}"
     groups = one.fingerprint.differing(baseline.fingerprint)
     return groups[0] if groups else "nothing (declared equivalent)"
-
-
-def _cpu_seconds() -> float:
-    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in spent)

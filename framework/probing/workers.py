@@ -11,11 +11,12 @@ from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import nn
 
+from framework.configuration import Resolved
 from framework.errors import UserError
 
 Task = TypeVar("Task")
@@ -27,6 +28,19 @@ class Failure:
     """Why a piece of work gave no result, in one line."""
 
     why: str
+
+
+class Each(Protocol):
+    """Applies a function to runs, each in a fork of its own, as `each` below does."""
+
+    def __call__(
+        self,
+        work: Callable[[Resolved], Result],
+        tasks: Sequence[Resolved],
+        parallel: int,
+        done: Callable[[int], None] | None = None,
+    ) -> list[Result | Failure]:
+        """Return what `work` makes of each run, in order; what it raises is a `Failure`."""
 
 
 def each(

@@ -48,15 +48,18 @@ class Experiment:
             resolved.build("run"),
         )
 
-    def check(self) -> None:
+    def check(self, *, here: bool = True) -> None:
         """Build on the meta device what a run builds, at full size and without memory.
 
         Loss, network, sampler and metrics have to suit each other: see `checking`.
 
+        Args:
+            here: whether it is to run on this machine, which then has to have its device.
+
         Raises:
             UserError: a component refuses its settings or does not fit the others.
         """
-        self.device()
+        self.device(here=here)
         train = self.train
         if not len(train.dataset):
             raise UserError(
@@ -74,11 +77,11 @@ class Experiment:
                 build(dataset=train.dataset)
         Combination(self.resolved, train, self.evaluation, model, weights_at).check()
 
-    def device(self) -> torch.device:
+    def device(self, *, here: bool = True) -> torch.device:
         """Return the device that `train.device` names.
 
         Raises:
-            UserError: this machine has no such device.
+            UserError: it names none, or one that this machine has not, if it is to be `here`.
         """
         name = self.train.device
         if name == "auto":
@@ -87,6 +90,6 @@ class Experiment:
             device = torch.device(name)
         except RuntimeError as error:
             raise UserError(f"train.device = {name!r} is not a device: {error}") from error
-        if device.type == "cuda" and not torch.cuda.is_available():
+        if here and device.type == "cuda" and not torch.cuda.is_available():
             raise UserError(f"train.device = {name!r}, but PyTorch sees no GPU: set it to 'auto'")
         return device

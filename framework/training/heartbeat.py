@@ -29,7 +29,8 @@ class Heartbeat:
     `seconds` counts time spent stepping over all attempts; `updated` is a Unix time; `cause` says
     why a run failed, diverged or stopped, `diverged_step` where, and `origin` what first was not
     finite there; `flops_per_step` are the floating-point operations of an update
-    (`flops.flops_per_step`), 0.0 where they are not known.
+    (`flops.flops_per_step`), 0.0 where they are not known; `memory` is the most bytes that were
+    allocated on the GPU, 0 on a CPU.
     """
 
     state: State = State.QUEUED
@@ -38,6 +39,7 @@ class Heartbeat:
     steps_per_second: float = 0.0
     seconds: float = 0.0
     flops_per_step: float = 0.0
+    memory: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     cause: str = ""
     diverged_step: int | None = None

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
+
 from framework.training.batches import Batches
 from framework.training.checkpoints import Checkpoints
 from framework.training.following import Writer
@@ -88,6 +90,8 @@ class Loop:
         now.seconds += seconds
         now.steps_per_second = (step - now.step) / max(seconds, 1e-9)
         now.step = step
+        if self.trainer.device.type == "cuda":
+            now.memory = max(now.memory, torch.cuda.max_memory_allocated(self.trainer.device))
         measured = self.diagnostics()
         rate = {"rate/steps_per_second": now.steps_per_second}
         self.writer.scalars(step, shown | rate | measured)

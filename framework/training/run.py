@@ -104,6 +104,7 @@ def _first_heartbeat(directory: Path) -> Heartbeat:
         state=State.RUNNING,
         seconds=last.seconds,
         flops_per_step=last.flops_per_step,
+        memory=last.memory,
         metrics=last.metrics,
     )
 

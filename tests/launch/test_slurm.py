@@ -1,5 +1,6 @@
 """`launch/slurm.py`: what it prints, what it refuses, and that a refusal writes nothing."""
 
+import os
 import re
 import runpy
 import sys
@@ -33,12 +34,31 @@ def program(tmp_path, monkeypatch, capsys):
 def test_a_dry_run_shows_the_table_and_writes_nothing(program):
     code, out, err = program("slurm.py", "--gin", QUICKSTART, "--dry-run")
     assert code == 0
-    assert re.fullmatch(r"probed 3 arms in \d+ s \(\d+ s of CPU time\): .*\n", err)
+    assert re.fullmatch(r"probed 3 arms in \d+ s: .*\n", err)
     assert out.count("  times  ") == 2
     for words in ["time_sampler=gap_star *", "time_sampler=clamp", "0, 1, 2"]:
         assert words in out
     assert "9 of 9 cells would run in runs/quickstart; nothing was submitted or written" in out
     assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_login_node_without_a_gpu_checks_runs_for_nodes_that_have_one(
+    program, tmp_path, monkeypatch
+):
+    (tmp_path / "sbatch").symlink_to("/bin/false")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    digits = REPOSITORY / "gin/digits.gin"
+    wanted = ["--gin", digits, "--set", "train.device = 'cuda'", "--gpus", "1", "--dry-run"]
+    code, out, err = program("slurm.py", *wanted, "--gpu-memory", "40M")
+    assert code == 0
+    assert re.search(r"about \d\d(\.\d)? MiB of GPU memory \(estimated, uncompiled\)", out)
+    assert re.search(r"'baseline' needs about .* and its GPU has 40 MiB: raise train\.acc", err)
+    code, _, err = program("slurm.py", *wanted, "--gpu-memory", "3M")
+    assert code == 2
+    assert "weights, optimizer state and averages alone take 3.36 MiB" in err
+    code, _, err = program("slurm.py", *wanted, "--executor", "local")
+    assert (code, "PyTorch sees no GPU" in err) == (2, True)
 
 
 def test_without_a_probe_it_says_so(program):

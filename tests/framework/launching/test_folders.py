@@ -126,6 +126,7 @@ def test_finished_runs_of_changed_components_are_said_so_and_run_again_if_asked(
 
 PLUGIN = """
 from framework import register
+from helper_of_launch import SCALE
 
 @register.schedule("toy_of_launch")
 class Toy:
@@ -138,6 +139,8 @@ def test_plugins_travel_with_the_run(grid, tmp_path, monkeypatch):
     source = tmp_path / "files" / "launch_plugin.py"
     source.parent.mkdir()
     source.write_text(PLUGIN.format(1.0))
+    helper = source.with_name("helper_of_launch.py")
+    helper.write_text("SCALE = 1.0")
     monkeypatch.setattr(sys, "path", list(sys.path))
     file = source.with_name("grid.gin")
     file.write_text(
@@ -147,6 +150,7 @@ def test_plugins_travel_with_the_run(grid, tmp_path, monkeypatch):
     planned = plan(Configuration.load([file]), "toy")
     launched = launch(planned, grid, options(runner="tests.framework.launching.loading:run"))
     source.write_text(PLUGIN.format(2.0))
+    helper.write_text("raise RuntimeError('edited')")
     wait(grid, launched.manifest)
     run = grid / planned.cells[0].directory
     assert (run / "loaded.py").read_text() == PLUGIN.format(1.0)

@@ -9,6 +9,7 @@ import pytest
 
 from framework.errors import UserError
 from framework.grid.manifest import Manifest
+from framework.launching import arrays, presenting
 from framework.launching.cancelling import cancel
 from framework.launching.launch import launch
 from framework.launching.states import read_states
@@ -34,6 +35,10 @@ def starts(grid):
     return {str(p.parent.relative_to(grid)): p.read_text().split() for p in grid.glob("*/*/starts")}
 
 
+def beat_of(grid, directory):
+    return json.loads((grid / directory / "heartbeat.json").read_text())
+
+
 def on_slurm(**more):
     return options(executor="auto", **more)
 
@@ -55,20 +60,23 @@ def test_an_array_gives_what_local_processes_give_and_runs_once(planned, grid, u
     assert all(each == ["0"] for each in starts(grid).values())
 
 
-def test_a_signal_before_the_end_requeues_and_resumes(planned, grid, undisturbed):
+def test_a_run_preempted_twice_is_requeued_and_resumes(planned, grid, undisturbed):
     act(grid, WAITING)
     launched = launch(planned, grid, on_slurm())
     until(lambda: list(states(grid).values()).count("running") == 4, "four runs")
     until(lambda: len(list(grid.glob("*/*/state.json"))) == 4, "checkpoints")
     job = launched.submission.jobs[0]
-    subprocess.check_call(["scancel", "--signal=TERM", job.id])
-    subprocess.check_call(["scancel", "--signal=USR2", job.id])
-    until(lambda: "Restarts=1" in said("scontrol", "show", "job", job.id), "the requeue")
+    for count in (1, 2):  # TERM, then USR2: as SLURM preempts with a grace time
+        act(grid, WAITING | {"target_decay=0.9": {"wait": 7 + count}})  # where it then stands still
+        subprocess.check_call(["scancel", "--signal=TERM", job.id])
+        subprocess.check_call(["scancel", "--signal=USR2", job.id])
+        until(lambda n=count: f"Restarts={n}" in said("scontrol", "show", "job", job.id), "requeue")
+        until(lambda n=count: len(starts(grid)[job.cells[0]]) == n + 1, "the run to begin again")
+        until(lambda n=count: beat_of(grid, job.cells[0])["step"] == 7 + n, "it to stand still")
     (grid / "go").touch()
     until(lambda: ended(grid), "everything")
     assert results(grid) == undisturbed
-    first, second = starts(grid)[job.cells[0]]
-    assert (first, int(second) >= 7) == ("0", True)
+    assert starts(grid)[job.cells[0]] == ["0", "8", "9"]
 
 
 def test_a_bare_requeue_and_a_killed_run_go_on_from_the_last_checkpoint(planned, grid, undisturbed):
@@ -110,6 +118,20 @@ def test_arms_with_other_resources_get_an_array_of_their_own(grid):
     until(lambda: ended(grid), "everything")
 
 
+def test_more_jobs_than_an_array_may_have_are_split(planned, grid, undisturbed, monkeypatch):
+    assert arrays.largest_array() == 1000  # MaxArraySize counts from 0
+    monkeypatch.setattr(arrays, "largest_array", lambda: 3)
+    ids = [job.id for job in launch(planned, grid, on_slurm()).submission.jobs]
+    assert [each.partition("_")[2] for each in ids] == [
+        "0",
+        "1",
+        "2",
+        "",
+    ]  # one job alone is no array
+    until(lambda: ended(grid), "everything")
+    assert results(grid) == undisturbed
+
+
 def test_a_killed_launcher_leaves_no_orphan(planned, grid, undisturbed):
     launched = launch(planned, grid, on_slurm())
     manifest = Manifest.read(grid)
@@ -145,6 +167,43 @@ def test_what_sbatch_refuses_is_shown_in_its_words(grid):
     assert not grid.exists()
 
 
+def test_a_dead_node_requeues_its_runs(cluster, planned, grid, undisturbed):
+    act(grid, WAITING)
+    launched = launch(planned, grid, on_slurm())
+    until(lambda: len(list(grid.glob("*/*/state.json"))) == 4, "checkpoints")
+    cluster.kill_node()
+    died = int((grid / launched.submission.jobs[0].cells[0] / "lock").read_text().split()[0])
+    os.killpg(
+        os.getpgid(died), signal.SIGKILL
+    )  # the other runs go on as orphans: their locks say so
+    cluster.start_node()
+    until(lambda: all("Restarts=1" in said("scontrol", "show", "job", j.id)
+                      for j in launched.submission.jobs), "the requeues")  # fmt: skip
+    assert {"running", "queued"} >= set(states(grid).values())
+    (grid / "go").touch()
+    until(lambda: ended(grid), "everything")
+    assert results(grid) == undisturbed
+    again = starts(grid)[launched.submission.jobs[0].cells[0]]
+    assert (again[0], int(again[1]) >= 5) == ("0", True)  # from its checkpoint
+
+
+def test_an_array_that_is_refused_leaves_those_before_it(grid):
+    refused = {"small": {"train.batch_size": 8},
+               "big": {"train.batch_size": 9, "launch.partition": "nowhere"}}  # fmt: skip
+    arms = [f"grid.arms = {refused}", "grid.axes = {}", "grid.seeds = 2"]
+    words = (
+        r"sbatch refuses: sbatch: error: .*partition.*nowhere.* \(from --partition nowhere or "
+        r"launch\.partition\); 4 of 6 runs were submitted: launch again for the rest"
+    )
+    with pytest.raises(UserError, match=words):
+        launch(toy_plan(*arms), grid, on_slurm())
+    assert sum(bool(job.id) for job in Manifest.read(grid).submissions[0].jobs) == 4
+    mended = launch(toy_plan(arms[0].replace("nowhere", "debug"), *arms[1:]), grid, on_slurm())
+    assert [directory.partition("/")[0] for directory in mended.started] == ["big", "big"]
+    until(lambda: ended(grid), "everything")
+    assert all(each == ["0"] for each in starts(grid).values())
+
+
 def test_fail_fast_stops_the_other_jobs_of_an_array(planned, grid):
     act(grid, {"target_decay=0.9": {"fail": 3}, "target_decay=0.99": {"wait": 3}})
     launched = launch(planned, grid, on_slurm(fail_fast=True))
@@ -152,6 +211,16 @@ def test_fail_fast_stops_the_other_jobs_of_an_array(planned, grid):
     assert "failed" in states(grid).values()
     assert not {"done", "diverged"} & set(states(grid).values())
     assert (grid / launched.submission.stop).exists()
+
+
+def test_a_setup_command_that_fails_is_told_with_its_words(grid, capfd):
+    planned = toy_plan("grid.seeds = 1", "launch.setup = ['echo no such module; exit 7']")
+    launched = launch(planned, grid, on_slurm())
+    until(lambda: set(states(grid).values()) == {"failed"}, "the end")
+    presenting.show_failures(grid, read_states(grid, launched.manifest))
+    told = capfd.readouterr().err
+    assert f"failed at step 0: job {launched.submission.jobs[0].id} failed" in told
+    assert "    no such module" in told
 
 
 def test_a_prefix_stands_before_python(grid):

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from framework.grid.manifest import CellRecord, Job, Manifest, Submission
-from framework.launching import claims, view
-from framework.launching.states import Jobs, ask_slurm, cell_status, read_states
+from framework.launching import claims, outcomes, view
+from framework.launching.scheduler import JobState, Scheduler
+from framework.launching.states import Jobs, cell_status, read_states
 
 from .conftest import REPOSITORY
 
@@ -50,33 +51,112 @@ def test_a_dead_run_behind_a_fresh_heartbeat_is_found_out(tmp_path):
 
 def test_a_run_whose_lock_cannot_be_seen_is_believed_while_it_speaks(tmp_path, slurm_says):
     run = tmp_path / CELL.directory
-    array = Submission("slurm", "t", "login", 1.0, [Job("5_0", [CELL.directory])])
     slurm_says("5|0|RUNNING|None")
     beat(run, state="running", step=7, host="another")
-    assert state(tmp_path, array).state == "running"
+    assert state(tmp_path, ARRAY).state == "running"
     beat(run, state="running", step=7, host="another", updated=time.time() - 3600)
-    assert state(tmp_path, array).state == "queued"  # requeued, perhaps
+    assert state(tmp_path, ARRAY).state == "queued"  # requeued, perhaps
     slurm_says("")
-    assert state(tmp_path, array).state == "stopped"
+    assert state(tmp_path, ARRAY).state == "stopped"
 
 
 def test_what_waits_says_why(tmp_path, slurm_says):
-    array = Submission("slurm", "t", "login", 1.0, [Job("5_0", [CELL.directory])])
     slurm_says("5|0|PENDING|Priority\n6|N/A|RUNNING|None\n7|3|COMPLETED|None")
-    found = state(tmp_path, array)
+    found = state(tmp_path, ARRAY)
     assert (found.state, found.reason, found.job) == ("queued", "Priority", "5_0")
-    assert ask_slurm(["5"]) == {"5_0": ("queued", "Priority"), "6": ("running", "")}
+    slurm = Scheduler(["5_0", "6"])
+    assert slurm.job("5_0") == JobState("queued", "Priority")
+    assert slurm.job("6") == JobState("running")
+
+
+# As SLURM 22.05 with slurmdbd printed it: sacct -n -P -X --jobs=1,2,3 --format=JobID,State
+ACCOUNTS = """\
+5_0|{}
+5_1|RUNNING
+"""
+
+
+@pytest.mark.parametrize(
+    ("beat_says", "accounts", "expected"),
+    [
+        ({"state": "running"}, "TIMEOUT", ("stopped", "job 5_0 ran into its time limit")),
+        ({"state": "running"}, "NODE_FAIL", ("stopped", "job 5_0 lost its node")),
+        ({"state": "running"}, "OUT_OF_MEMORY", ("failed", "job 5_0 ran out of memory")),
+        ({"state": "running"}, "CANCELLED by 0", ("stopped", "job 5_0 was cancelled by root")),
+        ({"state": "running"}, "COMPLETED", ("stopped", "its process is gone, at step 7")),
+        (
+            {"state": "stopped", "cause": outcomes.KILLED},
+            "OUT_OF_MEMORY",
+            ("failed", "job 5_0 ran out of memory"),
+        ),
+        (
+            {"state": "stopped", "cause": "asked to stop by SIGTERM"},
+            "CANCELLED by 0",
+            ("stopped", "asked to stop by SIGTERM; job 5_0 was cancelled by root"),
+        ),
+        ({"state": "stopped", "cause": "cancelled"}, "CANCELLED by 0", ("stopped", "cancelled")),
+        ({"state": "done"}, "CANCELLED by 0", ("done", "")),
+    ],
+)
+def test_how_a_job_ended_is_read_from_accounts(tmp_path, slurm_says, beat_says, accounts, expected):
+    slurm_says("", accounts=ACCOUNTS.format(accounts))
+    beat(tmp_path / CELL.directory, step=7, host="another", **beat_says)
+    found = state(tmp_path, ARRAY)
+    assert (found.state, found.cause) == expected
+
+
+def test_a_run_that_never_began_says_what_became_of_its_job(tmp_path, slurm_says):
+    slurm_says("5|0|FAILED|NonZeroExitCode")  # a setup command, say
+    assert (state(tmp_path, ARRAY).state, state(tmp_path, ARRAY).cause) == (
+        "failed",
+        "job 5_0 failed",
+    )
+    slurm_says("")  # forgotten, and there are no accounts
+    assert state(tmp_path, ARRAY).state == ""
+
+
+def test_slurm_is_asked_once_each_whatever_the_number_of_runs(tmp_path, slurm_says):
+    cells = [CellRecord("a", seed, f"{seed:064x}", f"a/seed={seed}") for seed in range(50)]
+    jobs = [Job(f"5_{index}", [cell.directory]) for index, cell in enumerate(cells)]
+    slurm_says("5|49|PENDING|Priority", accounts="\n".join(f"5_{i}|TIMEOUT" for i in range(49)))
+    submission = Submission("slurm", "t", "login", 1.0, jobs)
+    found = read_states(tmp_path, manifest_of(cells, [submission]))
+    assert [s.state for s in found] == ["stopped"] * 49 + ["queued"]
+    assert (tmp_path / "asked").read_text().split() == ["squeue", "sacct"]
+
+
+def test_a_controller_that_is_down_ends_nothing(tmp_path, slurm_says):
+    slurm_says("", error="slurm_load_jobs error: Unable to contact slurm controller")
+    beat(tmp_path / CELL.directory, state="running", host="another", updated=1.0)
+    found = state(tmp_path, ARRAY)
+    assert (found.state, found.reason) == ("queued", "slurmctld does not answer")
+
+
+ARRAY = Submission("slurm", "t", "login", 1.0, [Job("5_0", [CELL.directory])])
 
 
 @pytest.fixture
 def slurm_says(tmp_path, monkeypatch):
-    """A squeue that prints what it is told to."""
+    """A squeue and a sacct that print what they are told to; they write down that they ran."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    (programs / "squeue").write_text(f"#!/bin/sh\ncat {tmp_path}/queue\n")
-    (programs / "squeue").chmod(0o755)
+    for name in ("squeue", "sacct"):
+        said = tmp_path / name
+        (programs / name).write_text(
+            f"#!/bin/sh\necho {name} >> {tmp_path}/asked\ncat {said}\n"
+            f"cat {said}.error >&2\ntest ! -s {said}.error\n"
+        )
+        (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    return lambda text: (tmp_path / "queue").write_text(text)
+
+    def say(queue: str, accounts: str | None = None, error: str = "") -> None:
+        (tmp_path / "squeue").write_text(queue)
+        (tmp_path / "squeue.error").write_text(error)
+        (tmp_path / "sacct").write_text(accounts or "")
+        disabled = "" if accounts else "Slurm accounting storage is disabled"
+        (tmp_path / "sacct.error").write_text(disabled)
+
+    return say
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"state": null}'])
