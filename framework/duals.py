@@ -3,8 +3,8 @@
 A product with a constant matrix: PyTorch gives the constant a symbolic zero tangent, which costs a
 product that is never needed and which the compiler cannot fold ("ZeroTensors are immutable"). Under
 `ProductRules` a linear layer applied to a dual tensor is a linear layer applied to the primal and
-one to the tangent; in a compiled region both are one product over twice the rows, so that the
-weight's gradient is one product too.
+one to the tangent. One product over the rows of both would cost more than it gains: a pass over
+memory for the bias, which only the primal has, and a result that stays whole where half is kept.
 
 An elementwise product: PyTorch adds the two terms of the tangent in an order that can give it
 another memory layout than the primal, and then copies it. Here the terms come in the primal's.
@@ -50,13 +50,19 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     primal, tangent = forward_ad.unpack_dual(input)
     if tangent is None or _is_dual(weight) or (bias is not None and _is_dual(bias)):
         return _LINEAR(input, weight, bias)
-    if not torch.compiler.is_compiling():  # the joined rows would be a copy
-        return forward_ad.make_dual(_LINEAR(primal, weight, bias), _LINEAR(tangent, weight))
-    out, d_out = _LINEAR(torch.cat([primal, tangent]), weight).split(len(primal))
-    # A primal and its tangent must not be parts of one tensor: PyTorch would copy the tangent, in
-    # a form that the compiler keeps for the backward pass. Clones melt into what follows.
-    out = out.clone() if bias is None else out + bias.to(out.dtype)
-    return forward_ad.make_dual(out, d_out.clone())
+    weight = _autocast(weight)  # once for both products
+    return forward_ad.make_dual(_LINEAR(primal, weight, bias), _LINEAR(tangent, weight))
+
+
+def _autocast(x: Tensor) -> Tensor:
+    """Cast a weight as autocast would, but before the layer is taken apart and not within.
+
+    Within, the weight's gradient comes back transposed, and is copied.
+    """
+    device = x.device.type
+    if x.is_meta or x.dtype == torch.float64 or not torch.is_autocast_enabled(device):
+        return x
+    return x.to(torch.get_autocast_dtype(device))
 
 
 def _product(product: Callable[[Tensor, Tensor], Tensor], left: Tensor, right: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """One pass through a network, block by block: the primal alone, or the primal with its tangent.
 
 Between blocks the tangent is an ordinary tensor, so that each block can be compiled, checkpointed
-or sharded on its own; inside a block it comes from `torch.func.jvp`. Gradient flows through both.
+or sharded on its own; inside a block it comes from `torch.func.jvp`. Gradient flows through both,
+or through the primal alone where the tangent is detached: the primal is computed once either way.
 Shape letters: B batch, N tokens, D hidden size.
 """
 
@@ -16,11 +17,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from framework.duals import ProductRules
-from framework.protocols import Tangent, has_blocks
+from framework.protocols import BlockModel, Tangent, has_blocks
 
 Pair = tuple[Tensor, Tensor]
 BlockFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
-BlockJvp = Callable[[nn.Module, Tensor, Tensor, Tensor, Tensor], Pair]
+BlockJvp = Callable[[nn.Module, bool, Tensor, Tensor, Tensor, Tensor], Pair]
+BlockPair = Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -40,47 +42,121 @@ def block_forward(block: nn.Module, tokens: Tensor, condition: Tensor) -> Tensor
 
 
 def block_jvp(
-    block: nn.Module, tokens: Tensor, d_tokens: Tensor, condition: Tensor, d_condition: Tensor
+    block: nn.Module,
+    detach: bool,
+    tokens: Tensor,
+    d_tokens: Tensor,
+    condition: Tensor,
+    d_condition: Tensor,
 ) -> Pair:
-    """Return a block's output and its tangent, (B N D) each."""
-    return _jvp(block, (tokens, condition), (d_tokens, d_condition))
+    """Return a block's output and its tangent, (B N D) each; the latter detached if asked to."""
+    out, d_out = _jvp(block, (tokens, condition), (d_tokens, d_condition))
+    return out, d_out.detach() if detach else d_out
+
+
+def block_pair(
+    block: nn.Module,
+    detach: bool,
+    tokens: Tensor,
+    d_tokens: Tensor,
+    condition: Tensor,
+    d_condition: Tensor,
+    others: Tensor,
+    other_condition: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what `block_jvp` does, and the block's output for other tokens, (B N D) each."""
+    out, d_out = block_jvp(block, detach, tokens, d_tokens, condition, d_condition)
+    return out, d_out, block_forward(block, others, other_condition)
+
+
+def embed(model: BlockModel, inputs: Inputs) -> Pair:
+    """Return tokens (B N D) and the condition (B D)."""
+    return model.embed(inputs.x, inputs.t, inputs.s, inputs.c, inputs.w)
+
+
+def embed_jvp(model: BlockModel, inputs: Inputs, tangent: Tangent) -> tuple[Pair, Pair]:
+    """Return tokens (B N D) and the condition (B D), each with its tangent."""
+    (tokens, condition), (d_tokens, d_condition) = _input_jvp(model.embed, inputs, tangent)
+    return (
+        _detached((tokens, d_tokens), tangent),
+        _detached((condition, d_condition), tangent),
+    )
+
+
+def head(model: BlockModel, tokens: Tensor, condition: Tensor) -> Tensor:
+    """Return F (B, ...) from tokens (B N D) and the condition (B D)."""
+    return model.head(tokens, condition)
+
+
+def head_jvp(model: BlockModel, tangent: Tangent, tokens: Pair, condition: Pair) -> Pair:
+    """Return F and its tangent (B, ...) from tokens and the condition with theirs."""
+    primals, tangents = zip(tokens, condition, strict=True)
+    return _detached(_jvp(model.head, primals, tangents), tangent)
 
 
 @dataclass(frozen=True)
 class Passes:
     """How a network is run.
 
-    Replace the two functions to compile blocks. Of every `checkpoint_every` blocks the first keeps
+    Replace the functions to compile them. Of every `checkpoint_every` blocks the first keeps
     its inputs only and runs again in the backward pass, tangent and all; 0 keeps everything. With
     `alike` every block's inputs ask for gradient, the first one's too: one compilation serves all.
+
+    With `pairs` a pass with a tangent takes a plain one along, block by block: a compiled block
+    then casts its weights once for both, and their gradients come as one sum.
     """
 
     block_forward: BlockFunction = block_forward
     block_jvp: BlockJvp = block_jvp
+    block_pair: BlockPair = block_pair
+    embed: Callable[[BlockModel, Inputs], Pair] = embed
+    embed_jvp: Callable[[BlockModel, Inputs, Tangent], tuple[Pair, Pair]] = embed_jvp
+    head: Callable[[BlockModel, Tensor, Tensor], Tensor] = head
+    head_jvp: Callable[[BlockModel, Tangent, Pair, Pair], Pair] = head_jvp
     checkpoint_every: int = 0
     alike: bool = False
+    pairs: bool = False
 
     def plain(self, model: nn.Module, inputs: Inputs) -> Tensor:
         """Return F (B, ...)."""
         if not has_blocks(model):
             return model(inputs.x, inputs.t, inputs.s, inputs.c, inputs.w)
-        tokens, condition = model.embed(inputs.x, inputs.t, inputs.s, inputs.c, inputs.w)
+        tokens, condition = self.embed(model, inputs)
         for index, block in enumerate(model.blocks):
             tokens = self._run(index, self.block_forward, block, tokens, condition)
-        return model.head(tokens, condition)
+        return self.head(model, tokens, condition)
 
     def with_tangent(self, model: nn.Module, inputs: Inputs, tangent: Tangent) -> Pair:
-        """Return F and its derivative in the direction of `tangent`, (B, ...) each."""
+        """Return F and its derivative in the direction of `tangent`, (B, ...) each.
+
+        A detached tangent is detached after each block, so that its graph is never kept.
+        """
         if not has_blocks(model):
-            return _input_jvp(model, inputs, tangent)
-        (tokens, condition), (d_tokens, d_condition) = _input_jvp(model.embed, inputs, tangent)
+            return _detached(_input_jvp(model, inputs, tangent), tangent)
+        (tokens, d_tokens), conditions = self.embed_jvp(model, inputs, tangent)
         for index, block in enumerate(model.blocks):
             tokens, d_tokens = self._run(
-                index, self.block_jvp, block, tokens, d_tokens, condition, d_condition
+                index, self.block_jvp, block, tangent.detach, tokens, d_tokens, *conditions
             )
-        return _jvp(model.head, (tokens, condition), (d_tokens, d_condition))
+        return self.head_jvp(model, tangent, (tokens, d_tokens), conditions)
 
-    def _run(self, index: int, function: Callable, *args: nn.Module | Tensor) -> Any:
+    def pair(
+        self, model: nn.Module, inputs: Inputs, tangent: Tangent, others: Inputs
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return F and its derivative as `with_tangent` does, and F at other inputs."""
+        if not has_blocks(model):
+            return *self.with_tangent(model, inputs, tangent), self.plain(model, others)
+        (tokens, d_tokens), conditions = self.embed_jvp(model, inputs, tangent)
+        plain, plain_condition = self.embed(model, others)
+        for index, block in enumerate(model.blocks):
+            dual = (tokens, d_tokens, *conditions)
+            tokens, d_tokens, plain = self._run(
+                index, self.block_pair, block, tangent.detach, *dual, plain, plain_condition
+            )
+        pair = self.head_jvp(model, tangent, (tokens, d_tokens), conditions)
+        return *pair, self.head(model, plain, plain_condition)
+
+    def _run(self, index: int, function: Callable, *args: nn.Module | Tensor | bool) -> Any:
         """Call the function of block number `index`, checkpointed if it is that block's turn.
 
         The checkpoint goes around the jvp: inside one PyTorch cannot run it again.
@@ -95,6 +171,11 @@ class Passes:
 
 def _asking_for_gradient(x: Tensor) -> Tensor:
     return x if x.requires_grad else x.detach().requires_grad_()
+
+
+def _detached(pair: Pair, tangent: Tangent) -> Pair:
+    """Detach the tangent of a pair if that was asked for."""
+    return (pair[0], pair[1].detach()) if tangent.detach else pair
 
 
 def _input_jvp(function: Callable, inputs: Inputs, tangent: Tangent) -> tuple:

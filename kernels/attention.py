@@ -17,7 +17,7 @@ from kernels.errors import (
 )
 from kernels.launch import INTERPRETED
 from kernels.ops import forward
-from kernels.transforms import split_dual, surrounding
+from kernels.transforms import Level, refuse_tangents, split_dual, surrounding
 
 log = logging.getLogger("tvmlab.kernels")
 _said: set[str] = set()
@@ -66,7 +66,7 @@ def flash_attention(
     check_flash(q, a, INTERPRETED)
     if tq is None and tk is None and tv is None:
         return scaled_dot_product_attention(q, k, v, scale=a, is_causal=causal)
-    o, to, *_ = forward(level, q, k, v, tq, tk, tv, a, causal, tf32)
+    o, to = forward(level, q, k, v, tq, tk, tv, a, causal, tf32)
     dual: Tensor = forward_ad.make_dual(o, to)
     return dual
 
@@ -205,8 +205,10 @@ def attention_jvp(
     if tq is None and tk is None and tv is None:
         o = scaled_dot_product_attention(q, k, v, scale=a, is_causal=causal)
         return o, torch.zeros_like(o)
-    o, to, *_ = forward(surrounding(six), *six, a, causal, tf32)
-    return o, to
+    level = surrounding(six)
+    if level is not Level.DISPATCHED:  # there the op itself refuses them
+        refuse_tangents(six)
+    return forward(level, *six, a, causal, tf32)
 
 
 @torch.compiler.assume_constant_result

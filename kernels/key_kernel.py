@@ -10,13 +10,23 @@ which the next product takes as its left operand.
 import triton
 import triton.language as tl
 
-from kernels.tiles import head_offset, load_statistic, load_tile, narrow, product, store_tile
+from kernels.tiles import (
+    exponential,
+    head_offset,
+    load_own,
+    load_statistic,
+    load_tile,
+    logits,
+    narrow,
+    product,
+    store_tile,
+)
 
 
 @triton.jit
 def _visit_queries(
-    sums: tl.tuple, tiles: tl.tuple, sources: tl.tuple, offsets: tl.tuple, strides: tl.tuple,
-    statistics: tl.tuple, b: tl.tensor, h: tl.tensor, start_n: tl.tensor,
+    sums: tl.tuple, tiles: tl.tuple, heads: tl.tuple, statistics: tl.tuple,
+    b: tl.tensor, h: tl.tensor, start_n: tl.tensor,
     low: tl.tensor, high: tl.tensor, Nq: tl.tensor, scale: tl.tensor, exponent_scale: tl.tensor,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
     DIAGONAL: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
@@ -25,52 +35,47 @@ def _visit_queries(
     """Add the queries [low, high). MASKED: blocks past Nq. DIAGONAL: the causal mask cuts them."""
     dk, dtk, dv, dtv = sums
     k, v, tk, tv = tiles
-    q_src, tq_src, do_src, dto_src = sources
-    q_off, tq_off, do_off, dto_off = offsets
-    stride_q, stride_tq, stride_do, stride_dto = strides
+    q_head, tq_head, do_head, dto_head = heads
     lse_src, mu_src, d1_src, d2_src = statistics
+    HAS_TQ: tl.constexpr = tq_head[0] is not None
+    HAS_DO: tl.constexpr = do_head[0] is not None
+    HAS_DTO: tl.constexpr = dto_head[0] is not None
+    HAS_TS: tl.constexpr = HAS_TK or HAS_TQ
     # Measured on an H200: 3 % less time with two sums to keep in registers, 6 % more with four.
     EARLY: tl.constexpr = WITH_K and not WITH_V
-    HAS_TS: tl.constexpr = HAS_TK or tq_src is not None
     for start_m in tl.range(low, high, BLOCK_M):
-        q = load_tile(q_src, q_off, b, h, start_m, stride_q, Nq, D, BLOCK_M, BLOCK_D, MASKED, TMA)
+        q = load_tile(q_head, b, h, start_m, Nq, D, BLOCK_M, BLOCK_D, MASKED, TMA)
         if EARLY:
             # The pipeliner leaves these two out; loaded here the products hide their latency.
             d2 = load_statistic(d2_src, start_m, Nq, 0.0, BLOCK_M, MASKED)
             if HAS_TS:
                 mu = load_statistic(mu_src, start_m, Nq, 0.0, BLOCK_M, MASKED)
-        st = product(k, q.T, None, PRECISION)  # (N, M)
+        st = logits(k, q.T, PRECISION)  # (N, M)
         if HAS_TK:
             tst = product(tk, q.T, None, PRECISION)
-        if tq_src is not None:
-            tq = load_tile(
-                tq_src, tq_off, b, h, start_m, stride_tq, Nq, D, BLOCK_M, BLOCK_D, MASKED, TMA
-            )
+        if HAS_TQ:
+            tq = load_tile(tq_head, b, h, start_m, Nq, D, BLOCK_M, BLOCK_D, MASKED, TMA)
             tst = product(k, tq.T, tst if HAS_TK else None, PRECISION)
-        if do_src is not None:
-            do = load_tile(
-                do_src, do_off, b, h, start_m, stride_do, Nq, D, BLOCK_M, BLOCK_D, MASKED, TMA
-            )
-        if dto_src is not None:
-            dto = load_tile(
-                dto_src, dto_off, b, h, start_m, stride_dto, Nq, D, BLOCK_M, BLOCK_D, MASKED, TMA
-            )
+        if HAS_DO:
+            do = load_tile(do_head, b, h, start_m, Nq, D, BLOCK_M, BLOCK_D, MASKED, TMA)
+        if HAS_DTO:
+            dto = load_tile(dto_head, b, h, start_m, Nq, D, BLOCK_M, BLOCK_D, MASKED, TMA)
         # An infinite log-sum-exp makes P = 0 in rows past Nq.
         lse = load_statistic(lse_src, start_m, Nq, float("inf"), BLOCK_M, MASKED)
         if DIAGONAL:
             rows = start_m + tl.arange(0, BLOCK_M)
             columns = start_n + tl.arange(0, BLOCK_N)
             st = tl.where(rows[None, :] >= columns[:, None], st, float("-inf"))
-        pt = tl.exp2(st * exponent_scale - lse[None, :])
+        pt = exponential(st, exponent_scale, lse[None, :])
         if HAS_TS:
             if not EARLY:
                 mu = load_statistic(mu_src, start_m, Nq, 0.0, BLOCK_M, MASKED)
             rt = tst * scale - mu[None, :]
         if WITH_V:
             pt16 = narrow(pt, q.dtype, PRECISION)
-            if do_src is not None:
+            if HAS_DO:
                 dv = product(pt16, do, dv, PRECISION)  # (N, D)
-            if dto_src is not None:
+            if HAS_DTO:
                 if HAS_TS:
                     dv = product(narrow(pt * rt, q.dtype, PRECISION), dto, dv, PRECISION)
                 if HAS_TV:
@@ -78,22 +83,22 @@ def _visit_queries(
         if WITH_K:
             if not EARLY:
                 d2 = load_statistic(d2_src, start_m, Nq, 0.0, BLOCK_M, MASKED)
-            if dto_src is not None:
+            if HAS_DTO:
                 d1 = load_statistic(d1_src, start_m, Nq, 0.0, BLOCK_M, MASKED)
                 gt = product(v, dto.T, None, PRECISION) - d1[None, :]
                 dtst = narrow(pt * gt, q.dtype, PRECISION)
                 dst = tl.zeros_like(gt) - d2[None, :]
                 if HAS_TS:
                     dst += gt * rt
-                if do_src is not None:
+                if HAS_DO:
                     dst = product(v, do.T, dst, PRECISION)
                 if HAS_TV:
                     dst = product(tv, dto.T, dst, PRECISION)
             else:
                 dst = product(v, do.T, None, PRECISION) - d2[None, :]
             dk = product(narrow(pt * dst, q.dtype, PRECISION), q, dk, PRECISION)
-            if dto_src is not None:
-                if tq_src is not None:
+            if HAS_DTO:
+                if HAS_TQ:
                     dk = product(dtst, tq, dk, PRECISION)
                 if HAS_TK:
                     dtk = product(dtst, q, dtk, PRECISION)
@@ -105,7 +110,7 @@ def key_kernel(
     q_src: tl.tensor, k_src: tl.tensor, v_src: tl.tensor,
     tq_src: tl.tensor, tk_src: tl.tensor, tv_src: tl.tensor,
     do_src: tl.tensor, dto_src: tl.tensor,
-    statistics_src: tl.tensor, d1_src: tl.tensor, d2_src: tl.tensor,
+    lse_src: tl.tensor, mu_src: tl.tensor, d1_src: tl.tensor, d2_src: tl.tensor,
     dk_dst: tl.tensor, dtk_dst: tl.tensor, dv_dst: tl.tensor, dtv_dst: tl.tensor,
     stride_qb: tl.tensor, stride_qh: tl.tensor, stride_qn: tl.tensor,
     stride_kb: tl.tensor, stride_kh: tl.tensor, stride_kn: tl.tensor,
@@ -131,35 +136,25 @@ def key_kernel(
     h = bh % H
     start_n = tl.program_id(0) % blocks * BLOCK_N
     row_off = bh.to(tl.int64) * Nq
-    second = tl.num_programs(0).to(tl.int64) // blocks * Nq  # from lse to mu
-
-    k_off = head_offset(b, h, stride_kb, stride_kh)
-    k = load_tile(k_src, k_off, b, h, start_n, stride_kn, Nk, D, BLOCK_N, BLOCK_D, True, TMA)
-    tk = k  # placeholders where there is none
-    if tk_src is not None:
-        tk_off = head_offset(b, h, stride_tkb, stride_tkh)
-        tk = load_tile(
-            tk_src, tk_off, b, h, start_n, stride_tkn, Nk, D, BLOCK_N, BLOCK_D, True, TMA
-        )
+    k_head = (k_src, head_offset(b, h, stride_kb, stride_kh), stride_kn)
+    tk_head = (tk_src, head_offset(b, h, stride_tkb, stride_tkh), stride_tkn)
+    k = load_tile(k_head, b, h, start_n, Nk, D, BLOCK_N, BLOCK_D, True, TMA)
+    tk = load_own(tk_head, k, b, h, start_n, Nk, D, BLOCK_N, BLOCK_D, TMA)
     v = k
     tv = k
     if WITH_K:
-        v_off = head_offset(b, h, stride_vb, stride_vh)
-        v = load_tile(v_src, v_off, b, h, start_n, stride_vn, Nk, D, BLOCK_N, BLOCK_D, True, TMA)
-        if tv_src is not None:
-            tv_off = head_offset(b, h, stride_tvb, stride_tvh)
-            tv = load_tile(
-                tv_src, tv_off, b, h, start_n, stride_tvn, Nk, D, BLOCK_N, BLOCK_D, True, TMA
-            )
-    offsets = (
-        head_offset(b, h, stride_qb, stride_qh), head_offset(b, h, stride_tqb, stride_tqh),
-        head_offset(b, h, stride_dob, stride_doh), head_offset(b, h, stride_dtob, stride_dtoh),
-    )  # fmt: skip
-    sources = (q_src, tq_src, do_src, dto_src)
-    strides = (stride_qn, stride_tqn, stride_don, stride_dton)
+        v_head = (v_src, head_offset(b, h, stride_vb, stride_vh), stride_vn)
+        tv_head = (tv_src, head_offset(b, h, stride_tvb, stride_tvh), stride_tvn)
+        v = load_tile(v_head, b, h, start_n, Nk, D, BLOCK_N, BLOCK_D, True, TMA)
+        tv = load_own(tv_head, k, b, h, start_n, Nk, D, BLOCK_N, BLOCK_D, TMA)
     tiles = (k, v, tk, tv)
-    lse = statistics_src + row_off
-    statistics = (lse, lse + second, d1_src + row_off, d2_src + row_off)
+    heads = (
+        (q_src, head_offset(b, h, stride_qb, stride_qh), stride_qn),
+        (tq_src, head_offset(b, h, stride_tqb, stride_tqh), stride_tqn),
+        (do_src, head_offset(b, h, stride_dob, stride_doh), stride_don),
+        (dto_src, head_offset(b, h, stride_dtob, stride_dtoh), stride_dton),
+    )
+    statistics = (lse_src + row_off, mu_src + row_off, d1_src + row_off, d2_src + row_off)
     dk = tl.zeros((BLOCK_N, BLOCK_D), tl.float32)
     sums = (dk, dk, dk, dk)
 
@@ -170,37 +165,35 @@ def key_kernel(
         low = tl.minimum(start_n // BLOCK_M * BLOCK_M, unmasked)
         full = tl.minimum(tl.cdiv(start_n + BLOCK_N, BLOCK_M) * BLOCK_M, unmasked)
         sums = _visit_queries(
-            sums, tiles, sources, offsets, strides, statistics, b, h, start_n, low, full, Nq,
-            scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, True, False, PRECISION, TMA,
+            sums, tiles, heads, statistics, b, h, start_n, low, full, Nq, scale, exponent_scale,
+            D, BLOCK_M, BLOCK_N, BLOCK_D, True, False, PRECISION, TMA,
             WITH_K, WITH_V, HAS_TK, HAS_TV,
         )  # fmt: skip
         low = full
     sums = _visit_queries(
-        sums, tiles, sources, offsets, strides, statistics, b, h, start_n, low, unmasked, Nq,
-        scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, False, False, PRECISION, TMA,
+        sums, tiles, heads, statistics, b, h, start_n, low, unmasked, Nq, scale, exponent_scale,
+        D, BLOCK_M, BLOCK_N, BLOCK_D, False, False, PRECISION, TMA,
         WITH_K, WITH_V, HAS_TK, HAS_TV,
     )  # fmt: skip
     if unmasked < Nq:
         sums = _visit_queries(
-            sums, tiles, sources, offsets, strides, statistics, b, h, start_n, unmasked, Nq, Nq,
-            scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, True, PRECISION, TMA,
+            sums, tiles, heads, statistics, b, h, start_n, unmasked, Nq, Nq, scale, exponent_scale,
+            D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, True, PRECISION, TMA,
             WITH_K, WITH_V, HAS_TK, HAS_TV,
         )  # fmt: skip
 
     dk, dtk, dv, dtv = sums
     if WITH_K:
-        dk *= scale
-        dtk *= scale
         dk_off = head_offset(b, h, stride_dkb, stride_dkh)
-        store_tile(dk_dst, dk_off, start_n, stride_dkn, Nk, dk, D, BLOCK_N, BLOCK_D, PRECISION)
-        if tk_src is not None:
-            store_tile(
-                dtk_dst, dk_off, start_n, stride_dkn, Nk, dtk, D, BLOCK_N, BLOCK_D, PRECISION
-            )
+        dk_head = (dk_dst, dk_off, stride_dkn)
+        store_tile(dk_head, start_n, Nk, dk * scale, D, BLOCK_N, BLOCK_D, PRECISION)
+        if HAS_TK:
+            dtk_head = (dtk_dst, dk_off, stride_dkn)
+            store_tile(dtk_head, start_n, Nk, dtk * scale, D, BLOCK_N, BLOCK_D, PRECISION)
     if WITH_V:
         dv_off = head_offset(b, h, stride_dvb, stride_dvh)
-        store_tile(dv_dst, dv_off, start_n, stride_dvn, Nk, dv, D, BLOCK_N, BLOCK_D, PRECISION)
-        if tv_src is not None:
-            store_tile(
-                dtv_dst, dv_off, start_n, stride_dvn, Nk, dtv, D, BLOCK_N, BLOCK_D, PRECISION
-            )
+        dv_head = (dv_dst, dv_off, stride_dvn)
+        store_tile(dv_head, start_n, Nk, dv, D, BLOCK_N, BLOCK_D, PRECISION)
+        if HAS_TV:
+            dtv_head = (dtv_dst, dv_off, stride_dvn)
+            store_tile(dtv_head, start_n, Nk, dtv, D, BLOCK_N, BLOCK_D, PRECISION)

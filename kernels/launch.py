@@ -2,21 +2,24 @@
 
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import triton
 from torch import Tensor
 
 from kernels import tuning
-from kernels.descriptors import describable, describe
+from kernels.descriptors import describable
 from kernels.forward_kernel import forward_kernel
 from kernels.key_kernel import key_kernel
-from kernels.launcher import launch
+from kernels.launcher import Plan, addresses
 from kernels.query_kernel import query_kernel
 
 LOG2_E = 1.0 / math.log(2.0)
-
+FUNCTIONS = {
+    "forward": forward_kernel, "query": query_kernel,
+    "key": key_kernel, "key_k": key_kernel, "key_v": key_kernel,
+}  # fmt: skip
 
 # Whether the kernels run in Triton's interpreter: TRITON_INTERPRET=1 when they were imported.
 INTERPRETED = not isinstance(forward_kernel, triton.runtime.JITFunction)
@@ -36,21 +39,20 @@ def empty_in_layout_of(x: Tensor) -> Tensor:
 
 
 def empty_statistics(q: Tensor) -> tuple[Tensor, Tensor]:
-    """Uninitialised: two float32 numbers per query (2, B, H, Nq), and a flag (B, H, Nq)."""
-    B, H, N, _ = q.shape
-    return (
-        torch.empty((2, B, H, N), dtype=torch.float32, device=q.device),
-        torch.empty((B, H, N), dtype=torch.bool, device=q.device),
-    )
+    """Uninitialised lse and mu (B, H, Nq), as in Outputs.
+
+    Two tensors: together they would exceed the size up to which torch packs allocations closely,
+    and take up to 1 MiB more.
+    """
+    accurate = torch.float64 if q.dtype == torch.float32 else torch.float32
+    return q.new_empty(q.shape[:3], dtype=accurate), q.new_empty(q.shape[:3], dtype=torch.float32)
 
 
-def _adjacent(x: Tensor) -> Tensor:
-    """The only layout that the kernels do not read as it is: elements of a row apart."""
-    return x if x.stride(3) == 1 or x.shape[3] == 1 else x.contiguous()
-
-
-def _if_any(x: Tensor | None) -> Tensor | None:
-    return None if x is None else _adjacent(x)
+def _adjacent(*tensors: Tensor | None) -> list[Tensor | None]:
+    """The tensors; copies of those whose rows have their elements apart, which no kernel reads."""
+    return [
+        x if x is None or x.stride(3) == 1 or x.shape[3] == 1 else x.contiguous() for x in tensors
+    ]
 
 
 class Options(NamedTuple):
@@ -75,14 +77,14 @@ class Inputs(NamedTuple):
 class Outputs(NamedTuple):
     """What the forward leaves for the backward, and the cotangents of o and to.
 
-    o, to, do, dto: (B, H, Nq, D). statistics: (2, B, H, Nq), the base-2 log-sum-exp and mu.
-    sharp: (B, H, Nq), whether some P of the row exceeds 1/2.
+    o, to, do, dto: (B, H, Nq, D). lse: (B, H, Nq), the base-2 log-sum-exp, float64 for float32
+    inputs. mu: (B, H, Nq), float32, its last bit set where exact row sums are needed.
     """
 
     o: Tensor
     to: Tensor
-    statistics: Tensor
-    sharp: Tensor
+    lse: Tensor
+    mu: Tensor
     do: Tensor | None
     dto: Tensor | None
 
@@ -91,18 +93,7 @@ def inputs_of(
     q: Tensor, k: Tensor, v: Tensor, tq: Tensor | None, tk: Tensor | None, tv: Tensor | None
 ) -> Inputs:
     """The inputs, copied only where the elements of a row lie apart."""
-    return Inputs(
-        _adjacent(q), _adjacent(k), _adjacent(v), _if_any(tq), _if_any(tk), _if_any(tv)
-    )  # fmt: skip
-
-
-def settings_for(kernel: str, inputs: Inputs, options: Options) -> tuning.Settings:
-    """The settings of tuning.choose for these tensors."""
-    q = inputs.q
-    _, _, Nq, D = q.shape
-    tangents = tuple([x is not None for x in inputs[3:]])
-    key = (kernel, q.device.index, q.dtype, Nq, inputs.k.shape[2], D, options.causal, tangents)
-    return tuning.chosen(key, lambda: case_of(kernel, inputs, options))
+    return Inputs._make(_adjacent(q, k, v, tq, tk, tv))
 
 
 def case_of(kernel: str, inputs: Inputs, options: Options) -> tuning.Case:
@@ -125,29 +116,47 @@ def padded(D: int) -> int:
 
 
 def _launch(
-    kernel: Any, blocks: int, read: tuple[Tensor | None, ...], other: tuple[Tensor | None, ...],
+    kernel: str, read: tuple[Tensor | None, ...], other: tuple[Tensor | None, ...],
     strided: tuple[Tensor | None, ...], inputs: Inputs, options: Options,
-    settings: tuning.Settings, **flags: bool,
+    settings: tuning.Settings | None,
 ) -> None:  # fmt: skip
-    """`blocks` programs for each head and batch entry; the tensors `read` may go through TMA."""
-    q = inputs.q
-    B, H, Nq, D = q.shape
+    """Launch a kernel of tuning.KERNELS; the tensors `read` may go through TMA."""
+    q, k = inputs[:2]
+    where = addresses(*read, *other)
+    strides = tuple([None if x is None else x.stride() for x in strided])
+    alignment = tuple([x % 16 for x in where if x])
+    key = (
+        kernel, settings, options, q.dtype, q.device.index, q.shape, k.shape[2], strides, alignment
+    )  # fmt: skip
+    plan = tuning.remembered.get(key)
+    if plan is None:
+        plan = _plan(kernel, read, strided, inputs, options, settings)
+        tuning.remember(key, plan)
+    plan.launch(FUNCTIONS[kernel], read, other, where)
+
+
+def _plan(
+    kernel: str, read: tuple[Tensor | None, ...], strided: tuple[Tensor | None, ...],
+    inputs: Inputs, options: Options, settings: tuning.Settings | None,
+) -> Plan:  # fmt: skip
+    """Everything about a launch that follows from layouts, options and settings."""
+    settings = settings or tuning.choose(case_of(kernel, inputs, options))
+    B, H, Nq, D = inputs.q.shape
+    Nk = inputs.k.shape[2]
+    over_keys = kernel.startswith("key")
+    tokens, block = (Nk, settings.block_n) if over_keys else (Nq, settings.block_m)
     strides: list[int] = []
     for x in strided:
         strides += (0, 0, 0) if x is None else x.stride()[:3]
-    tma = bool(settings.tma) and all(x is None or describable(x) for x in read)
-    numbers = (*strides, H, Nq, inputs.k.shape[2], options.scale, options.scale * LOG2_E)
-    given = tuple([x is not None for x in (*read, *other)])
-    key = (kernel, q.device.index, q.dtype, given, settings, tma, options, D, *flags.values())
-    sources: tuple[Any, ...] = read
-    if tma:
-        sizes = [settings.block_n if i in (1, 2, 4, 5) else settings.block_m for i in range(8)]
-        sources = tuple(
-            None if x is None else describe(x, rows, padded(D)) for x, rows in zip(read, sizes)
-        )
-
-    def constants() -> dict[str, object]:
-        return {
+    # Masks for columns past D would spill 1.6 kB a thread; the copy engine fills in the zeros.
+    masked = padded(D) > D and inputs.q.dtype != torch.float32
+    tma = (settings.tma == 1 or masked) and all(x is None or describable(x) for x in read)
+    rows = [settings.block_n if i in (1, 2, 4, 5) else settings.block_m for i in range(8)]
+    passes = {"WITH_K": kernel != "key_v", "WITH_V": kernel != "key_k"} if over_keys else {}
+    return Plan(
+        grid=B * H * -(-tokens // block),
+        numbers=(*strides, H, Nq, Nk, options.scale, options.scale * LOG2_E),
+        constants={
             "D": D,
             "BLOCK_M": settings.block_m,
             "BLOCK_N": settings.block_n,
@@ -155,41 +164,36 @@ def _launch(
             "CAUSAL": options.causal,
             "PRECISION": "wide" if INTERPRETED else "tf32" if options.tf32 else "ieee",
             "TMA": tma,
-            **flags,
+            **passes,
             "num_warps": settings.warps,
             "num_stages": settings.stages,
-        }
-
-    launch(kernel, B * H * blocks, sources, other, numbers, constants, key)
+        },
+        blocks=tuple([(n, padded(D)) for n in rows]) if tma else None,
+    )
 
 
 def run_forward(
-    inputs: Inputs, options: Options, settings: tuning.Settings
+    inputs: Inputs, options: Options, settings: tuning.Settings | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """O, O' (B, H, Nq, D), statistics and sharp, as in Outputs."""
+    """O, O', lse and mu, as in Outputs; with the settings of tuning.choose unless given."""
     q = inputs.q
     o, to = empty_in_layout_of(q), empty_in_layout_of(q)
-    statistics, sharp = empty_statistics(q)
-    rows = -(-q.shape[2] // settings.block_m)
-    _launch(
-        forward_kernel, rows, inputs, (o, to, statistics, sharp), (*inputs, o),
-        inputs, options, settings,
-    )  # fmt: skip
-    return o, to, statistics, sharp
+    lse, mu = empty_statistics(q)
+    _launch("forward", inputs, (o, to, lse, mu), (*inputs, o), inputs, options, settings)
+    return o, to, lse, mu
 
 
 def run_query_pass(
-    inputs: Inputs, outputs: Outputs, options: Options, settings: tuning.Settings
+    inputs: Inputs, outputs: Outputs, options: Options, settings: tuning.Settings | None = None
 ) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor]]:
     """dq, dq' (None without tq), and the row sums D1, D2 (B, H, Nq)."""
     q = inputs.q
     dq = empty_in_layout_of(q)
     dtq = None if inputs.tq is None else torch.empty_like(dq)
-    sums = (torch.empty_like(outputs.statistics[0]), torch.empty_like(outputs.statistics[0]))
-    rows = -(-q.shape[2] // settings.block_m)
-    o, to, statistics, sharp, do, dto = outputs
+    sums = (torch.empty_like(outputs.mu), torch.empty_like(outputs.mu))
+    o, to, lse, mu, do, dto = outputs
     _launch(
-        query_kernel, rows, (*inputs, do, dto), (o, to, statistics, sharp, *sums, dq, dtq),
+        "query", (*inputs, do, dto), (o, to, lse, mu, *sums, dq, dtq),
         (*inputs, do, dto, o, dq), inputs, options, settings,
     )  # fmt: skip
     return dq, dtq, sums
@@ -213,15 +217,13 @@ def empty_key_grads(inputs: Inputs) -> KeyGrads:
 
 def run_key_pass(
     kernel: str, inputs: Inputs, outputs: Outputs, sums: tuple[Tensor, Tensor], grads: KeyGrads,
-    options: Options, settings: tuning.Settings,
+    options: Options, settings: tuning.Settings | None = None,
 ) -> None:  # fmt: skip
     """Fill dk, dk' ("key_k"), dv, dv' ("key_v") or all four ("key")."""
     do, dto = outputs.do, outputs.dto
-    rows = -(-inputs.k.shape[2] // settings.block_n)
     _launch(
-        key_kernel, rows, (*inputs, do, dto), (outputs.statistics, *sums, *grads),
+        kernel, (*inputs, do, dto), (outputs.lse, outputs.mu, *sums, *grads),
         (*inputs, do, dto, grads.dk, grads.dv), inputs, options, settings,
-        WITH_K=kernel != "key_v", WITH_V=kernel != "key_k",
     )  # fmt: skip
 
 
@@ -229,20 +231,19 @@ def attention_jvp(
     q: Tensor, k: Tensor, v: Tensor, tq: Tensor | None, tk: Tensor | None, tv: Tensor | None,
     scale: float, causal: bool, tf32: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """The forward op: O, O', statistics, sharp."""
+    """The forward op: O, O', lse, mu."""
     if q.numel() == 0 or k.numel() == 0:
         o = empty_in_layout_of(q).zero_()
-        statistics, sharp = empty_statistics(q)
-        return o, torch.zeros_like(o), statistics.zero_(), sharp.zero_()
+        lse, mu = empty_statistics(q)
+        return o, torch.zeros_like(o), lse.zero_(), mu.zero_()
     inputs = inputs_of(q, k, v, tq, tk, tv)
-    options = Options(scale, causal, tf32)
-    return run_forward(inputs, options, settings_for("forward", inputs, options))
+    return run_forward(inputs, Options(scale, causal, tf32))
 
 
 def attention_jvp_backward(
     do: Tensor | None, dto: Tensor | None,
     q: Tensor, k: Tensor, v: Tensor, tq: Tensor | None, tk: Tensor | None, tv: Tensor | None,
-    o: Tensor, to: Tensor, statistics: Tensor, sharp: Tensor,
+    o: Tensor, to: Tensor, lse: Tensor, mu: Tensor,
     scale: float, causal: bool, tf32: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """The backward op: dq, dk, dv, dq', dk', dv'; no elements for a tangent that is None."""
@@ -256,12 +257,10 @@ def attention_jvp_backward(
                 grad.zero_()
     else:
         options = Options(scale, causal, tf32)
-        outputs = Outputs(o, to, statistics, sharp, _if_any(do), _if_any(dto))
-        settings = settings_for("query", inputs, options)
-        dq, dtq, sums = run_query_pass(inputs, outputs, options, settings)
+        outputs = Outputs(o, to, lse, mu, *_adjacent(do, dto))
+        dq, dtq, sums = run_query_pass(inputs, outputs, options)
         for kernel in tuning.key_kernels(inputs.q.shape[3]):
-            settings = settings_for(kernel, inputs, options)
-            run_key_pass(kernel, inputs, outputs, sums, grads, options, settings)
+            run_key_pass(kernel, inputs, outputs, sums, grads, options)
     none = q.new_empty(0)
     return (
         dq, grads.dk, grads.dv, none if dtq is None else dtq,

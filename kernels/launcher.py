@@ -1,45 +1,70 @@
 """Launching a Triton kernel again at little cost on the host.
 
 Triton looks at every argument of every launch to find the compiled variant: some 80 microseconds
-for the 45 arguments here. All that it looks at follows from shapes, strides, dtypes, alignments
-and settings; the compiled variant is kept under those and launched directly.
+for the 45 arguments here, and half a microsecond to check each pointer. All that it looks at
+follows from shapes, strides, dtypes, alignments and settings: a plan is kept for each of their
+combinations, and its compiled variant is launched directly, with addresses for pointers.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-_LIMIT = 4096
-_compiled: dict[Hashable, tuple[Any, list[object]]] = {}
+from kernels.descriptors import describe
 
 
-def launch(
-    kernel: Any, grid: int, sources: tuple[Any, ...], tensors: tuple[Tensor | None, ...],
-    numbers: tuple[float, ...], constants: Callable[[], dict[str, object]], key: Hashable,
-) -> None:  # fmt: skip
-    """kernel[(grid,)](*sources, *tensors, *numbers, **constants()) on the current GPU.
+@dataclass
+class Plan:
+    """A launch but for its tensors.
 
-    Args:
-        kernel: a triton.jit function whose parameters come in this order; the constants end in
-            num_warps and num_stages.
+    Attributes:
         grid: number of programs.
-        sources: pointers or tensor descriptors, None where the kernel has a variant without.
-        tensors: pointers, likewise.
-        numbers: strides, sizes and scales.
-        constants: gives the tl.constexpr parameters in order, then the launch options.
-        key: all that determines dtypes, device and constants.
+        numbers: strides, sizes and scales, the arguments after the tensors.
+        constants: the tl.constexpr parameters in order, then num_warps and num_stages.
+        blocks: rows and columns that each tensor's descriptor loads; None to pass pointers.
+        run: launches the compiled variant, once there is one.
     """
-    pointers = [x for x in (*sources, *tensors) if isinstance(x, Tensor)]
-    full_key = (key, grid, numbers, *[x.data_ptr() % 16 == 0 for x in pointers])
-    known = _compiled.get(full_key)
-    if known is not None:
-        run, constexprs = known
-        run(*sources, *tensors, *numbers, *constexprs)
-        return
-    given = constants()
-    compiled = kernel[(grid,)](*sources, *tensors, *numbers, **given)
-    if compiled is not None:  # the interpreter compiles nothing
-        if len(_compiled) >= _LIMIT:
-            _compiled.clear()
-        _compiled[full_key] = (compiled[(grid, 1, 1)], list(given.values())[:-2])
+
+    grid: int
+    numbers: tuple[float, ...]
+    constants: dict[str, object]
+    blocks: tuple[tuple[int, int], ...] | None
+    run: Callable[..., object] | None = None
+
+    def __post_init__(self) -> None:
+        # A compiled variant is given the tl.constexpr parameters too, and passes over them.
+        self._rest = (*self.numbers, *list(self.constants.values())[:-2])
+
+    def launch(
+        self, kernel: Any, read: tuple[Tensor | None, ...], other: tuple[Tensor | None, ...],
+        where: tuple[int | None, ...],
+    ) -> None:  # fmt: skip
+        """kernel[(grid,)](*read, *other, *numbers, **constants) on the current GPU.
+
+        Args:
+            kernel: a triton.jit function whose parameters come in this order.
+            read: what the kernel takes as descriptors where there are `blocks`; None where it
+                has a variant without.
+            other: pointers, likewise.
+            where: `addresses` of all of them.
+        """
+        sources: tuple[Any, ...] = read
+        if self.blocks is not None:
+            sources = tuple(
+                None if x is None else describe(x, *block) for x, block in zip(read, self.blocks)
+            )
+        if self.run is None:
+            compiled = kernel[(self.grid,)](*sources, *other, *self.numbers, **self.constants)
+            if compiled is not None:  # the interpreter compiles nothing
+                self.run = compiled[(self.grid, 1, 1)]
+        elif self.blocks is None:
+            self.run(*where, *self._rest)
+        else:
+            self.run(*sources, *where[len(read) :], *self._rest)
+
+
+def addresses(*tensors: Tensor | None) -> tuple[int | None, ...]:
+    """Where the tensors' memory begins."""
+    return tuple([None if x is None else x.data_ptr() for x in tensors])

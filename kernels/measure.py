@@ -13,19 +13,26 @@ from kernels.dense import default_scale
 from kernels.errors import check_flash, check_inputs
 
 
-def candidates(kernel: str, head: int) -> list[tuning.Settings]:
-    """Settings worth trying, the same list in the same order every time."""
-    large = head > 64
-    rows = [(64, 64), (64, 32), (128, 64), (128, 32)]
-    if kernel.startswith("key"):
-        rows = [(n, m) for m, n in rows]
-    return [
-        tuning.Settings(m, n, warps, stages, tma)
-        for m, n in rows
-        for warps in ((8,) if large or max(m, n) == 128 else (4, 8))
-        for stages in (2, 3)
-        for tma in (0, 1)
-    ]
+def candidates(case: tuning.Case) -> list[tuning.Settings]:
+    """Settings worth trying, the same list in the same order every time.
+
+    Compiled for sm_90 these keep wgmma's 64 rows a warp group and spill little or nothing.
+    """
+    if case.dtype == torch.float32:
+        blocks = [(16, 32), (32, 32), (32, 16), (16, 16)]
+        found = [(own, other, 8, 1, 0) for own, other in blocks]
+    else:
+        blocks = [(64, 32), (128, 32), (64, 64), (128, 64)] + [(128, 16)] * (case.head > 64)
+        found = [
+            (own, other, warps, stages, tma)
+            for own, other in blocks
+            for warps in ((8,) if own == 128 else (4,) if case.head > 64 else (4, 8))
+            for stages in ((1, 2) if case.head == 256 else (2, 3))
+            for tma in ((1,) if case.head > 64 and case.length > 1024 else (0, 1))
+        ]
+    if case.kernel.startswith("key"):
+        return [tuning.Settings(other, own, *rest) for own, other, *rest in found]
+    return [tuning.Settings(own, other, *rest) for own, other, *rest in found]
 
 
 def milliseconds(run: Callable[[], object]) -> float:
@@ -46,7 +53,7 @@ def tune(
     *,
     causal: bool = False,
     timer: Callable[[Callable[[], object]], float] = milliseconds,
-    among: Callable[[str, int], list[tuning.Settings]] = candidates,
+    among: Callable[[tuning.Case], list[tuning.Settings]] = candidates,
 ) -> dict[str, tuning.Settings]:
     """Find and record the fastest settings for tensors like these; takes minutes.
 
@@ -59,7 +66,7 @@ def tune(
         tv: tangent of v, or None.
         causal: tune with the causal mask.
         timer: gives the time of a run.
-        among: gives the settings to try, by kernel and padded head size.
+        among: gives the settings to try for a kernel's case.
 
     Returns:
         The settings by kernel; `tuning.export` has them too from now on.
@@ -76,7 +83,7 @@ def tune(
 
     def fastest(kernel: str, run: Callable[[tuning.Settings], object]) -> None:
         case = launch.case_of(kernel, inputs, options)
-        tried = [tuning.choose(case), *among(kernel, case.head)]
+        tried = [tuning.choose(case), *among(case)]
         times = [timer(partial(run, settings)) for settings in tried]
         found[kernel] = tried[times.index(min(times))]
         tuning.record(case, found[kernel])

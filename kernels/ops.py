@@ -26,7 +26,7 @@ _library.define(
 )
 _library.define(
     f"attention_jvp_backward(Tensor? do, Tensor? dto, {_INPUTS}, Tensor o, Tensor to, "
-    f"Tensor statistics, Tensor sharp, {_OPTIONS}) "
+    f"Tensor lse, Tensor mu, {_OPTIONS}) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     tags=(torch.Tag.needs_exact_strides, torch.Tag.pt2_compliant_tag),
 )
@@ -97,19 +97,31 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        found = _backward(grads[0], grads[1], *ctx.saved_tensors, *ctx.options)
+        saved = ctx.saved_tensors
+        if grads[1] is None:  # a detached tangent: the backward of plain attention, which the
+            q, k, v, _, _, _, o, _, *statistics = saved  # compiler then keeps no tangent for
+            saved = (q, k, v, None, None, None, o, o, *statistics)
+            dq, dk, dv, *_ = _backward(grads[0], None, *saved, *ctx.options)
+            found: tuple[Tensor | None, ...] = (dq, dk, dv, None, None, None)
+        else:
+            found = _backward(*grads[:2], *saved, *ctx.options)
         needed = ctx.needs_input_grad
         return *(g if need else None for g, need in zip(found, needed)), None, None, None
 
 
 class _EagerAttention(torch.autograd.Function):
-    """The same without torch.func: a setup_context makes `apply` bind signatures, 20 us a call."""
+    """The same without torch.func: a setup_context makes `apply` bind signatures, 20 us a call.
+
+    Its outputs are o and to alone: each further one would cost autograd 1 us.
+    """
 
     @staticmethod
     def forward(ctx: Any, *args: Any) -> tuple[Tensor, ...]:
-        found: tuple[Tensor, ...] = _run_forward(*args)
-        _Attention.setup_context(ctx, args, found)
-        return found
+        o, to, lse, mu = _run_forward(*args)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*args[:6], o, to, lse, mu)
+        ctx.options = args[6:]
+        return o, to
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -132,19 +144,18 @@ class _AttentionBackward(torch.autograd.Function):
         raise NotImplementedError(_DOUBLE)
 
 
-def forward(level: Level, *args: Any) -> tuple[Tensor, ...]:
-    """The forward op (q, k, v, tq, tk, tv, scale, causal, tf32) by the shortest way there is."""
+def forward(level: Level, *args: Any) -> tuple[Tensor, Tensor]:
+    """o and to by the shortest way there is; args as the forward op takes them."""
     found: tuple[Tensor, ...]
     if level is Level.DISPATCHED:
         found = forward_op(*args)
-    elif level is Level.EAGER and not _tracked(args[:6]):
-        refuse_tangents(args[:6])
-        found = _run_forward(*args)
+    elif level is Level.FUNCTIONAL_GRAD:
+        found = _Attention.apply(*args)
+    elif _tracked(args[:6]):
+        found = _EagerAttention.apply(*args)
     else:
-        refuse_tangents(args[:6])
-        function = _EagerAttention if level is Level.EAGER else _Attention
-        found = function.apply(*args)
-    return found
+        found = _run_forward(*args)
+    return found[0], found[1]
 
 
 def _backward(*args: Any) -> tuple[Tensor, ...]:
@@ -159,9 +170,11 @@ def _backward(*args: Any) -> tuple[Tensor, ...]:
 
 
 def _tracked(tensors: tuple[Tensor | None, ...]) -> bool:
-    if not torch.is_grad_enabled():
-        return False
-    return any(x is not None and x.requires_grad for x in tensors)
+    if torch.is_grad_enabled():
+        for x in tensors:
+            if x is not None and x.requires_grad:
+                return True
+    return False
 
 
 def _with_autograd(function: type[torch.autograd.Function], op: Any, run: Any, tensors: int) -> Any:

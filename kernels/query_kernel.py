@@ -6,20 +6,33 @@
     dq = a (dS k + dS' k')    dq' = a dS' k
 
 Where a softmax is sharp, G and H + G∘R almost cancel against D1 and D2, and the rounding of O and
-O' to 16 bits would show: 9e-3 of dq' for logits of size 900, against 2.5e-3. Blocks that hold such
-a row take D1 = rowsum(P∘dO' v^T) and D2 = rowsum(P∘(H + dO' v^T∘R)) from a pass of their own.
+O' to 16 bits would show: 9e-3 of dq' for logits of size 900, against 2.5e-3; so it does where
+there are only a few keys. Blocks with such a row (the forward flags it in mu) take
+D1 = rowsum(P∘dO' v^T) and D2 = rowsum(P∘(H + dO' v^T∘R)) from a pass of their own.
 """
 
 import triton
 import triton.language as tl
 
-from kernels.tiles import head_offset, load_tile, narrow, product, store_tile
+from kernels.tiles import (
+    any_flag,
+    exponential,
+    head_offset,
+    load_own,
+    load_statistic,
+    load_tile,
+    logits,
+    narrow,
+    product,
+    store_tile,
+    visible,
+)
 
 
 @triton.jit
 def _visit_keys(
-    sums: tl.tuple, tiles: tl.tuple, statistics: tl.tuple, sources: tl.tuple, offsets: tl.tuple,
-    strides: tl.tuple, b: tl.tensor, h: tl.tensor, start_m: tl.tensor,
+    sums: tl.tuple, tiles: tl.tuple, statistics: tl.tuple, heads: tl.tuple,
+    b: tl.tensor, h: tl.tensor, start_m: tl.tensor,
     low: tl.tensor, high: tl.tensor, Nk: tl.tensor, scale: tl.tensor, exponent_scale: tl.tensor,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
     CAUSAL: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
@@ -29,42 +42,33 @@ def _visit_keys(
     dq, dtq = sums
     q, tq, do, dto = tiles
     lse, mu, d1, d2 = statistics
-    k_src, v_src, tk_src, tv_src = sources
-    k_off, v_off, tk_off, tv_off = offsets
-    stride_k, stride_v, stride_tk, stride_tv = strides
+    k_head, v_head, tk_head, tv_head = heads
+    HAS_TK: tl.constexpr = tk_head[0] is not None
     for start_n in tl.range(low, high, BLOCK_N):
-        k = load_tile(k_src, k_off, b, h, start_n, stride_k, Nk, D, BLOCK_N, BLOCK_D, MASKED, TMA)
-        v = load_tile(v_src, v_off, b, h, start_n, stride_v, Nk, D, BLOCK_N, BLOCK_D, MASKED, TMA)
-        s = product(q, k.T, None, PRECISION)  # (M, N)
+        k = load_tile(k_head, b, h, start_n, Nk, D, BLOCK_N, BLOCK_D, MASKED, TMA)
+        v = load_tile(v_head, b, h, start_n, Nk, D, BLOCK_N, BLOCK_D, MASKED, TMA)
+        s = logits(q, k.T, PRECISION)  # (M, N)
         if HAS_TQ:
             ts = product(tq, k.T, None, PRECISION)
-        if tk_src is not None:
-            tk = load_tile(
-                tk_src, tk_off, b, h, start_n, stride_tk, Nk, D, BLOCK_N, BLOCK_D, MASKED, TMA
-            )
+        if HAS_TK:
+            tk = load_tile(tk_head, b, h, start_n, Nk, D, BLOCK_N, BLOCK_D, MASKED, TMA)
             ts = product(q, tk.T, ts if HAS_TQ else None, PRECISION)
         if MASKED:
-            columns = start_n + tl.arange(0, BLOCK_N)
-            keep = (columns < Nk)[None, :]
-            if CAUSAL:
-                rows = start_m + tl.arange(0, BLOCK_M)
-                keep = keep & (rows[:, None] >= columns[None, :])
+            keep = visible(start_m, start_n, Nk, BLOCK_M, BLOCK_N, CAUSAL)
             s = tl.where(keep, s, float("-inf"))
-        p = tl.exp2(s * exponent_scale - lse[:, None])
+        p = exponential(s, exponent_scale, lse[:, None])
 
         # H + G∘R - D2, with the products of H accumulated onto the rest.
         if HAS_DTO:
             g = product(dto, v.T, None, PRECISION) - d1[:, None]
             dts = narrow(p * g, k.dtype, PRECISION)
             ds = tl.zeros_like(g) - d2[:, None]
-            if HAS_TQ or tk_src is not None:
+            if HAS_TQ or HAS_TK:
                 ds += g * (ts * scale - mu[:, None])
             if HAS_DO:
                 ds = product(do, v.T, ds, PRECISION)
-            if tv_src is not None:
-                tv = load_tile(
-                    tv_src, tv_off, b, h, start_n, stride_tv, Nk, D, BLOCK_N, BLOCK_D, MASKED, TMA
-                )
+            if tv_head[0] is not None:
+                tv = load_tile(tv_head, b, h, start_n, Nk, D, BLOCK_N, BLOCK_D, MASKED, TMA)
                 ds = product(dto, tv.T, ds, PRECISION)
         else:
             ds = product(do, v.T, None, PRECISION) - d2[:, None]
@@ -72,7 +76,7 @@ def _visit_keys(
 
         dq = product(ds, k, dq, PRECISION)  # (M, D)
         if HAS_DTO:
-            if tk_src is not None:
+            if HAS_TK:
                 dq = product(dts, tk, dq, PRECISION)
             if HAS_TQ:
                 dtq = product(dts, k, dtq, PRECISION)
@@ -81,8 +85,8 @@ def _visit_keys(
 
 @triton.jit
 def _sum_rows(
-    tiles: tl.tuple, lse: tl.tensor, mu: tl.tensor, sources: tl.tuple, offsets: tl.tuple,
-    strides: tl.tuple, b: tl.tensor, h: tl.tensor, start_m: tl.tensor, end: tl.tensor,
+    tiles: tl.tuple, lse: tl.tensor, mu: tl.tensor, heads: tl.tuple,
+    b: tl.tensor, h: tl.tensor, start_m: tl.tensor, end: tl.tensor,
     Nk: tl.tensor, scale: tl.tensor, exponent_scale: tl.tensor,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
     CAUSAL: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
@@ -90,22 +94,16 @@ def _sum_rows(
 ) -> tl.tuple:  # fmt: skip
     """D1 and D2 from the keys [0, end) instead of from the rounded O and O'."""
     q, tq, do, dto = tiles
-    k_src, v_src, tk_src, tv_src = sources
-    k_off, v_off, tk_off, tv_off = offsets
-    stride_k, stride_v, stride_tk, stride_tv = strides
-    rows = start_m + tl.arange(0, BLOCK_M)
+    k_head, v_head, tk_head, tv_head = heads
     d1 = tl.zeros((BLOCK_M,), tl.float32)
     d2 = tl.zeros((BLOCK_M,), tl.float32)
     total = tl.zeros((BLOCK_M,), tl.float32)
     for start_n in tl.range(0, end, BLOCK_N, num_stages=1):
-        columns = start_n + tl.arange(0, BLOCK_N)
-        keep = (columns < Nk)[None, :]
-        if CAUSAL:
-            keep = keep & (rows[:, None] >= columns[None, :])
-        k = load_tile(k_src, k_off, b, h, start_n, stride_k, Nk, D, BLOCK_N, BLOCK_D, True, TMA)
-        v = load_tile(v_src, v_off, b, h, start_n, stride_v, Nk, D, BLOCK_N, BLOCK_D, True, TMA)
-        s = product(q, k.T, None, PRECISION)
-        p = tl.exp2(tl.where(keep, s, float("-inf")) * exponent_scale - lse[:, None])
+        k = load_tile(k_head, b, h, start_n, Nk, D, BLOCK_N, BLOCK_D, True, TMA)
+        v = load_tile(v_head, b, h, start_n, Nk, D, BLOCK_N, BLOCK_D, True, TMA)
+        keep = visible(start_m, start_n, Nk, BLOCK_M, BLOCK_N, CAUSAL)
+        s = tl.where(keep, logits(q, k.T, PRECISION), float("-inf"))
+        p = exponential(s, exponent_scale, lse[:, None])
         total += tl.sum(p, 1)
         ds = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
         if HAS_DTO:
@@ -114,16 +112,12 @@ def _sum_rows(
             r = tl.zeros((BLOCK_M, BLOCK_N), tl.float32) - mu[:, None]
             if HAS_TQ:
                 r += product(tq, k.T, None, PRECISION) * scale
-            if tk_src is not None:
-                tk = load_tile(
-                    tk_src, tk_off, b, h, start_n, stride_tk, Nk, D, BLOCK_N, BLOCK_D, True, TMA
-                )
+            if tk_head[0] is not None:
+                tk = load_tile(tk_head, b, h, start_n, Nk, D, BLOCK_N, BLOCK_D, True, TMA)
                 r += product(q, tk.T, None, PRECISION) * scale
             ds += g * r
-            if tv_src is not None:
-                tv = load_tile(
-                    tv_src, tv_off, b, h, start_n, stride_tv, Nk, D, BLOCK_N, BLOCK_D, True, TMA
-                )
+            if tv_head[0] is not None:
+                tv = load_tile(tv_head, b, h, start_n, Nk, D, BLOCK_N, BLOCK_D, True, TMA)
                 ds = product(dto, tv.T, ds, PRECISION)
         if HAS_DO:
             ds = product(do, v.T, ds, PRECISION)
@@ -137,7 +131,7 @@ def query_kernel(
     q_src: tl.tensor, k_src: tl.tensor, v_src: tl.tensor,
     tq_src: tl.tensor, tk_src: tl.tensor, tv_src: tl.tensor,
     do_src: tl.tensor, dto_src: tl.tensor, o_src: tl.tensor, to_src: tl.tensor,
-    statistics_src: tl.tensor, sharp_src: tl.tensor,
+    lse_src: tl.tensor, mu_src: tl.tensor,
     d1_dst: tl.tensor, d2_dst: tl.tensor,
     dq_dst: tl.tensor, dtq_dst: tl.tensor,
     stride_qb: tl.tensor, stride_qh: tl.tensor, stride_qn: tl.tensor,
@@ -166,86 +160,72 @@ def query_kernel(
     b = bh // H
     h = bh % H
     start_m = block * BLOCK_M
-    rows = start_m + tl.arange(0, BLOCK_M)
     row_off = bh.to(tl.int64) * Nq
-    second = tl.num_programs(0).to(tl.int64) // blocks * Nq  # from lse to mu
 
     o_off = head_offset(b, h, stride_ob, stride_oh)
-    o = load_tile(o_src, o_off, b, h, start_m, stride_on, Nq, D, BLOCK_M, BLOCK_D, True, False)
+    o_head = (o_src, o_off, stride_on)
+    to_head = (to_src, o_off, stride_on)
+    do_head = (do_src, head_offset(b, h, stride_dob, stride_doh), stride_don)
+    dto_head = (dto_src, head_offset(b, h, stride_dtob, stride_dtoh), stride_dton)
+    o = load_tile(o_head, b, h, start_m, Nq, D, BLOCK_M, BLOCK_D, True, False)
+    do = load_own(do_head, o, b, h, start_m, Nq, D, BLOCK_M, BLOCK_D, TMA)
+    dto = load_own(dto_head, o, b, h, start_m, Nq, D, BLOCK_M, BLOCK_D, TMA)
     d1 = tl.zeros((BLOCK_M,), tl.float32)
     d2 = tl.zeros((BLOCK_M,), tl.float32)
-    do = o  # placeholders where there is none
-    dto = o
-    if do_src is not None:
-        do_off = head_offset(b, h, stride_dob, stride_doh)
-        do = load_tile(
-            do_src, do_off, b, h, start_m, stride_don, Nq, D, BLOCK_M, BLOCK_D, True, TMA
-        )
+    if HAS_DO:
         d2 += tl.sum(do.to(tl.float32) * o.to(tl.float32), 1)
-    if dto_src is not None:
-        dto_off = head_offset(b, h, stride_dtob, stride_dtoh)
-        dto = load_tile(
-            dto_src, dto_off, b, h, start_m, stride_dton, Nq, D, BLOCK_M, BLOCK_D, True, TMA
-        )
+    if HAS_DTO:
         d1 += tl.sum(dto.to(tl.float32) * o.to(tl.float32), 1)
-        to = load_tile(
-            to_src, o_off, b, h, start_m, stride_on, Nq, D, BLOCK_M, BLOCK_D, True, False
-        )
+        to = load_tile(to_head, b, h, start_m, Nq, D, BLOCK_M, BLOCK_D, True, False)
         d2 += tl.sum(dto.to(tl.float32) * to.to(tl.float32), 1)
     # An infinite log-sum-exp makes P = 0 in rows past Nq.
-    lse = tl.load(statistics_src + row_off + rows, mask=rows < Nq, other=float("inf"))
-    mu = tl.load(statistics_src + second + row_off + rows, mask=rows < Nq, other=0.0)
+    lse = load_statistic(lse_src + row_off, start_m, Nq, float("inf"), BLOCK_M, True)
+    mu = load_statistic(mu_src + row_off, start_m, Nq, 0.0, BLOCK_M, True)
 
-    q_off = head_offset(b, h, stride_qb, stride_qh)
-    q = load_tile(q_src, q_off, b, h, start_m, stride_qn, Nq, D, BLOCK_M, BLOCK_D, True, TMA)
-    tq = q
-    if tq_src is not None:
-        tq_off = head_offset(b, h, stride_tqb, stride_tqh)
-        tq = load_tile(
-            tq_src, tq_off, b, h, start_m, stride_tqn, Nq, D, BLOCK_M, BLOCK_D, True, TMA
-        )
-    offsets = (
-        head_offset(b, h, stride_kb, stride_kh), head_offset(b, h, stride_vb, stride_vh),
-        head_offset(b, h, stride_tkb, stride_tkh), head_offset(b, h, stride_tvb, stride_tvh),
-    )  # fmt: skip
-    sources = (k_src, v_src, tk_src, tv_src)
-    strides = (stride_kn, stride_vn, stride_tkn, stride_tvn)
+    q_head = (q_src, head_offset(b, h, stride_qb, stride_qh), stride_qn)
+    tq_head = (tq_src, head_offset(b, h, stride_tqb, stride_tqh), stride_tqn)
+    q = load_tile(q_head, b, h, start_m, Nq, D, BLOCK_M, BLOCK_D, True, TMA)
+    tq = load_own(tq_head, q, b, h, start_m, Nq, D, BLOCK_M, BLOCK_D, TMA)
     tiles = (q, tq, do, dto)
+    heads = (
+        (k_src, head_offset(b, h, stride_kb, stride_kh), stride_kn),
+        (v_src, head_offset(b, h, stride_vb, stride_vh), stride_vn),
+        (tk_src, head_offset(b, h, stride_tkb, stride_tkh), stride_tkn),
+        (tv_src, head_offset(b, h, stride_tvb, stride_tvh), stride_tvn),
+    )
     end = Nk
     unmasked = Nk // BLOCK_N * BLOCK_N
     if CAUSAL:
         end = tl.minimum(Nk, start_m + BLOCK_M)
         unmasked = tl.minimum(unmasked, start_m // BLOCK_N * BLOCK_N)
 
-    if o.dtype != tl.float32:
-        sharp = tl.load(sharp_src + row_off + rows, mask=rows < Nq, other=0)
-        if tl.max(sharp.to(tl.int32)) > 0:
-            d1, d2 = _sum_rows(
-                tiles, lse, mu, sources, offsets, strides, b, h, start_m, end, Nk,
-                scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, PRECISION, TMA,
-                HAS_TQ, HAS_DO, HAS_DTO,
-            )  # fmt: skip
-    tl.store(d1_dst + row_off + rows, d1, mask=rows < Nq)
-    tl.store(d2_dst + row_off + rows, d2, mask=rows < Nq)
+    if o.dtype != tl.float32 and any_flag(mu):
+        d1, d2 = _sum_rows(
+            tiles, lse, mu, heads, b, h, start_m, end, Nk, scale, exponent_scale,
+            D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, PRECISION, TMA, HAS_TQ, HAS_DO, HAS_DTO,
+        )  # fmt: skip
+    rows = row_off + start_m + tl.arange(0, BLOCK_M)
+    inside = start_m + tl.arange(0, BLOCK_M) < Nq
+    tl.store(d1_dst + rows, d1, mask=inside)
+    tl.store(d2_dst + rows, d2, mask=inside)
     statistics = (lse, mu, d1, d2)
     sums = (tl.zeros((BLOCK_M, BLOCK_D), tl.float32), tl.zeros((BLOCK_M, BLOCK_D), tl.float32))
 
     sums = _visit_keys(
-        sums, tiles, statistics, sources, offsets, strides, b, h, start_m, 0, unmasked, Nk,
-        scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, False, PRECISION, TMA,
-        HAS_TQ, HAS_DO, HAS_DTO,
+        sums, tiles, statistics, heads, b, h, start_m, 0, unmasked, Nk, scale, exponent_scale,
+        D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, False, PRECISION, TMA, HAS_TQ, HAS_DO, HAS_DTO,
     )  # fmt: skip
     if unmasked < end:
         sums = _visit_keys(
-            sums, tiles, statistics, sources, offsets, strides, b, h, start_m, unmasked, end, Nk,
-            scale, exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, True, PRECISION, TMA,
+            sums, tiles, statistics, heads, b, h, start_m, unmasked, end, Nk, scale,
+            exponent_scale, D, BLOCK_M, BLOCK_N, BLOCK_D, CAUSAL, True, PRECISION, TMA,
             HAS_TQ, HAS_DO, HAS_DTO,
         )  # fmt: skip
 
-    dq_off = head_offset(b, h, stride_dqb, stride_dqh)
     dq, dtq = sums
-    dq *= scale
-    dtq *= scale
-    store_tile(dq_dst, dq_off, start_m, stride_dqn, Nq, dq, D, BLOCK_M, BLOCK_D, PRECISION)
-    if tq_src is not None:
-        store_tile(dtq_dst, dq_off, start_m, stride_dqn, Nq, dtq, D, BLOCK_M, BLOCK_D, PRECISION)
+    dq_off = head_offset(b, h, stride_dqb, stride_dqh)
+    dq_head = (dq_dst, dq_off, stride_dqn)
+    store_tile(dq_head, start_m, Nq, dq * scale, D, BLOCK_M, BLOCK_D, PRECISION)
+    if HAS_TQ:
+        dtq_head = (dtq_dst, dq_off, stride_dqn)
+        store_tile(dtq_head, start_m, Nq, dtq * scale, D, BLOCK_M, BLOCK_D, PRECISION)

@@ -13,6 +13,8 @@ VMAP = (
 )
 NESTED = "attention has no nested forward mode: take tangents of tangents with the dense backend"
 
+_PLAIN = {Tensor, Parameter, type(None)}
+
 
 def split_dual(x: Tensor) -> tuple[Tensor, Tensor | None]:
     """The primal of x and its tangent; None if x has none (or no forward mode is active)."""
@@ -59,7 +61,7 @@ def only_plain(tensors: tuple[Tensor | None, ...]) -> bool:
     """Whether these are tensors of no subclass (fake ones are) and no dispatch mode is on."""
     if torch._C._len_torch_dispatch_stack() > 0:
         return False
-    return all(x is None or type(x) in (Tensor, Parameter) for x in tensors)
+    return {type(x) for x in tensors} <= _PLAIN
 
 
 def refuse_tangents(tensors: tuple[Tensor | None, ...]) -> None:

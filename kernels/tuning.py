@@ -5,8 +5,9 @@ rules. `kernels.tune` (see measure.py) fills the table on request; `export` and 
 as plain data, so that a resumed run uses the settings that the first one used.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import torch
 
@@ -66,8 +67,9 @@ class Case:
 
 
 _tuned: dict[str, Settings] = {}
-# What `choose` answered, by whatever key the caller finds cheapest; emptied when settings change.
-_chosen: dict[Hashable, Settings] = {}
+# What launches worked out from their settings; emptied when settings change.
+remembered: dict[Hashable, Any] = {}
+_REMEMBERED_LIMIT = 4096
 
 
 def length_class(n: int) -> int:
@@ -80,12 +82,11 @@ def choose(case: Case) -> Settings:
     return _tuned.get(case.key()) or built_in(case)
 
 
-def chosen(key: Hashable, case: Callable[[], Case]) -> Settings:
-    """`choose` remembered under a key that determines the case: building one costs 40 us."""
-    settings = _chosen.get(key)
-    if settings is None:
-        settings = _chosen[key] = choose(case())
-    return settings
+def remember(key: Hashable, plan: object) -> None:
+    """Keep in `remembered` what follows from the settings of now."""
+    if len(remembered) >= _REMEMBERED_LIMIT:
+        remembered.clear()
+    remembered[key] = plan
 
 
 def key_kernels(D: int) -> tuple[str, ...]:
@@ -98,13 +99,19 @@ def built_in(case: Case) -> Settings:
     if case.device == "interpreter":
         return Settings(32, 16, 4, 1)  # small and unequal, so that short tests cross blocks
     if case.dtype == torch.float32:
-        rows = 64 if case.head <= 32 else 32 if case.head <= 128 else 16
-        return Settings(rows, rows, 4, 1 if case.head > 64 else 2)
+        return _float32(case)
     if case.head == 256:
         return Settings(32, 64, 8, 1) if case.kernel.startswith("key") else Settings(64, 32, 8, 1)
     if case.head == 128:
         return _head_128(case)
     return _head_64(case)
+
+
+def _float32(case: Case) -> Settings:
+    """Operands widened to float64 fill the registers: few rows, many warps."""
+    other = 32 if case.head <= 128 else 16
+    own_keys = case.kernel.startswith("key")
+    return Settings(other, 16, 8, 1) if own_keys else Settings(16, other, 8, 1)
 
 
 def _head_64(case: Case) -> Settings:
@@ -137,7 +144,7 @@ def _head_128(case: Case) -> Settings:
 def record(case: Case, settings: Settings) -> None:
     """Use these settings for this case from now on."""
     _tuned[case.key()] = settings
-    _chosen.clear()
+    remembered.clear()
 
 
 def export() -> dict[str, dict[str, int]]:
@@ -159,7 +166,7 @@ def load(table: Mapping[str, Mapping[str, int]]) -> None:
         fresh[key] = Settings(**entry)
     _tuned.clear()
     _tuned.update(fresh)
-    _chosen.clear()
+    remembered.clear()
 
 
 def clear() -> None:

@@ -52,14 +52,14 @@ def measured(experiment: Experiment, steps: int, trace: Path | None) -> dict[str
     with experiment.resolved.refusals():
         trainer = Trainer(train, device)
     batches = Batches(train.dataset, Streams(train.seed), train.batch_size, device)
-    if train.compile:
-        compilation.compile_steps(trainer, batches.at(1))
+    compiled = train.compile and compilation.compile_steps(trainer, batches.at(1))
     found = profile(trainer, batches, steps, WARM_UP, trace)
     on_gpu = device.type == "cuda"
     name = torch.cuda.get_device_name(device) if on_gpu else "cpu"
     operations = cost.step_operations(train)
     return {
         "device": name,
+        "compiled": compiled,
         "step_ms": found.milliseconds,
         "images_per_second": train.batch_size / found.milliseconds * 1e3,
         "matrix_operations": operations,
@@ -76,11 +76,11 @@ def _utilisation(operations: int, found: Profile, peak: float | None) -> float |
 
 def table(found: dict[str, Any]) -> str:
     """Return the profile as text."""
-    share = found["utilisation"]
+    share, how = found["utilisation"], "compiled" if found["compiled"] else "eager"
     used = "no datasheet rate known" if share is None else f"{share:.1%} of the datasheet's rate"
     lines = [
         f"{found['device']}: {found['step_ms']:.2f} ms a step of {found['batch_size']}, "
-        f"{found['images_per_second']:.1f} images/s",
+        f"{found['images_per_second']:.1f} images/s, {how}",
         f"{found['matrix_operations'] / 1e12:.3f} TFLOP of matrix products a step: {used}",
         f"memory: peak {found['peak_gb']:.2f} GB allocated, {found['reserved_gb']:.2f} GB reserved",
         "",

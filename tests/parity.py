@@ -44,14 +44,14 @@ Comparison = tuple[str, float]
 class Case:
     """One golden file: the released code's inputs, weights and results."""
 
-    def __init__(self, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, path: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> None:
         with np.load(path) as arrays:
             self.config = json.loads(str(arrays["config"]))
             self._arrays = {name: arrays[name] for name in arrays.files if name != "config"}
-        self._dtype = dtype
+        self._dtype, self._device = dtype, device
 
     def __getitem__(self, name: str) -> Tensor:
-        value = torch.from_numpy(self._arrays[name])
+        value = torch.from_numpy(self._arrays[name]).to(self._device)
         return value.to(self._dtype) if value.is_floating_point() else value
 
     def under(self, prefix: str) -> dict[str, Tensor]:
@@ -121,22 +121,26 @@ def network_of(case: Case, weights: str) -> DiT:
         guidance_embedding=config["guidance_embedding"],
     )
     parameters = from_release(case.under(weights))
-    network.to(next(iter(parameters.values())).dtype)
+    network.to(next(iter(parameters.values())))  # its device and dtype
     network.load_state_dict(parameters)
     return network
 
 
 def error(ours: Tensor, theirs: Tensor) -> float:
     """Return the largest difference relative to the largest magnitude of theirs."""
-    difference = (ours.detach().double() - theirs.double()).abs().max()
-    return float(difference / theirs.double().abs().max().clamp(min=torch.finfo().tiny))
+    ours, theirs = ours.detach().cpu().double(), theirs.cpu().double()
+    difference = (ours - theirs).abs().max()
+    return float(difference / theirs.abs().max().clamp(min=torch.finfo().tiny))
 
 
 def compare(
-    path: Path, dtype: torch.dtype = torch.float32, passes: Passes | None = None
+    path: Path,
+    dtype: torch.dtype = torch.float32,
+    passes: Passes | None = None,
+    device: str = "cpu",
 ) -> Iterator[Comparison]:
-    """Yield each quantity's name and largest relative error, computed in `dtype`."""
-    case = Case(path, dtype)
+    """Yield each quantity's name and largest relative error, computed in `dtype` on a device."""
+    case = Case(path, dtype, device)
     network = network_of(case, "net/")
     flow_map = Scaled() if case.config["scaled_parameterization"] else Plain()
     evaluator = Evaluator(network, {"target": network_of(case, "target/")}, passes)

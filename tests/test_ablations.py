@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "gin/ablations"
 SCALE = "include '../digits.gin'"
 TABLES = sorted(path for path in FOLDER.glob("*.gin") if SCALE in path.read_text())
+FINDINGS = sorted((ROOT / "gin/findings").glob("[0-9]*.gin"))
 WANTED = {
     *("table3_trunc", "table3_clamp", "table3_gap", "table4a", "table4b", "table4c", "table4d"),
     *("figure4", "figure5", "figure7", "figure9", "figure10"),
@@ -110,6 +111,17 @@ def test_it_is_a_lab_note(table):
     numbers = re.findall(r"\d+\.\d+", note[note.index("Published") : note.index("Expected")])
     wanted = PUBLISHED.get(table.stem, "").split()
     assert [n for n in numbers if n in wanted] == wanted
+
+
+@pytest.mark.parametrize("finding", FINDINGS, ids=lambda path: path.stem)
+def test_a_finding_compares_arms_of_five_seeds_on_fashion_mnist(finding, clothes):
+    planned = checked(finding, [f"datasets.fashion_mnist.path = {str(clothes)!r}"])
+    assert planned.name == finding.stem
+    assert len(planned.arms) > 1 and len(planned.cells) == 5 * len(planned.arms)
+    assert {c.resolved.settings["train.dataset"].selector for c in planned.cells} == {
+        "datasets.fashion_mnist"
+    }
+    assert f"gin/findings/{finding.name}" in finding.read_text()
 
 
 def test_the_bound_of_theorem_1_is_planned_in_the_plane():

@@ -38,7 +38,7 @@ class L2(nn.Module):
         nn.init.constant_(self.log_temperature, self.initial)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (B, H, N, dim)."""
+        """Normalise (..., dim)."""
         unit = rms_normalised(x, self.eps) / math.sqrt(self.dim)
         factor = torch.exp(self.log_temperature / 2) * self.dim**0.25
         scaled: Tensor = unit * factor

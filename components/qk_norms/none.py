@@ -15,5 +15,5 @@ class NoQKNorm(nn.Module):
         super().__init__()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x (B, H, N, dim)."""
+        """Return x (..., dim)."""
         return x

@@ -30,5 +30,5 @@ class QKRMS(nn.Module):
         nn.init.ones_(self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (B, H, N, dim)."""
+        """Normalise (..., dim)."""
         return (rms_normalised(x, self.eps) * self.scale).to(x.dtype)

@@ -63,6 +63,14 @@ class Account:
         names = sorted((n for n in last if not math.isfinite(last[n])), key=_order)
         return [name for name in names if name not in usual]
 
+    @property
+    def skipped(self) -> int:
+        """Recorded steps of finite loss whose gradient was not: fp16's scaler skips these."""
+        if self.settings.get("train.precision") != "fp16":
+            return 0
+        finite = [s for s in self.flight if math.isfinite(s.get("loss/total", math.nan))]
+        return sum(not math.isfinite(s.get("gradient_norm", 0.0)) for s in finite)
+
     def growth(self) -> dict[str, float]:
         """By what factor each value grew from its usual size to the last finite step."""
         finite = [s for s in self.flight if math.isfinite(s.get("loss/total", math.nan))]

@@ -12,20 +12,19 @@ from framework.explaining.account import Account
 from framework.explaining.advice import advice
 from framework.launching import view
 
-ROWS = 12
 GREW = 2.0
 MOST_SCORES = 8
 TIMES = "times/"
 
 
-def show(found: Account, console: Console) -> None:
-    """Print what happened, the last steps, where to look and what to try."""
+def show(found: Account, console: Console, steps: int) -> None:
+    """Print what happened, the last `steps` recorded, where to look and what to try."""
     console.print(_headline(found), soft_wrap=True)
     for name, text in _facts(found):
         console.print(Text(f"{name:<9}", "bold"), Text(text), sep=" ", soft_wrap=True)
     if found.flight:
         console.print()
-        console.print(_table(found))
+        console.print(_table(found, steps))
     if found.state == "failed" or (found.state != "done" and not found.flight):
         _list(console, "its last lines", found.log)
     _list(console, "to try", advice(found))
@@ -51,6 +50,9 @@ def _facts(found: Account) -> list[tuple[str, str]]:
         facts.append(("first", found.origin))
     if found.state == "diverged" and found.broken:
         facts.append(("then", " > ".join(found.broken)))
+    if found.skipped:
+        facts.append(("skipped", f"{found.skipped} of {len(found.flight)} recorded updates, whose "
+                      "gradient overflowed fp16"))  # fmt: skip
     grown = {n: f for n, f in found.growth().items() if f >= GREW} if found.flight else {}
     if grown and found.state == "diverged":
         ordered = sorted(grown.items(), key=lambda item: -item[1])
@@ -64,9 +66,9 @@ def _facts(found: Account) -> list[tuple[str, str]]:
     return facts
 
 
-def _table(found: Account) -> Table:
+def _table(found: Account, count: int) -> Table:
     """The last recorded steps, oldest first; drawn times as mean [least, most]."""
-    steps = found.flight[-ROWS:]
+    steps = found.flight[-count:]
     names = [n for n in steps[-1] if n != "step" and not n.startswith(TIMES)]
     names.sort(key=lambda n: (n != "loss/total", not n.startswith("loss/"), n))
     times = [n for n in ("t", "s") if f"{TIMES}{n}_mean" in steps[-1]]

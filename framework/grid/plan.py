@@ -148,7 +148,12 @@ class _Cells:
     def __init__(self, base: Configuration, name: str, command: str, grid: Grid) -> None:
         self.cells: list[Cell] = []
         self._base = base
-        self._record = {"run.grid": name, "run.command": command}
+        self._record = {
+            "run.grid": name,
+            "run.metric": grid.metric,
+            "run.metric_nfe": grid.metric_nfe or 0,
+            "run.command": command,
+        }
         self._seeds = grid.seed_list
         self._unused: dict[Key, Binding] = {}
         self._used: set[Key] = set()
@@ -165,7 +170,7 @@ class _Cells:
         record: dict[str, Value] = {
             **self._record,
             "run.arm": arm,
-            "run.varied": _texts(point),
+            "run.varied": _texts({**point, **tuned}),
             "train.seed": self._seeds[0] if seed is None else seed,
         }
         configuration = self._base.with_bindings(point, origin).with_bindings(tuned, "grid.tune")

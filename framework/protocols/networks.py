@@ -48,7 +48,7 @@ class QKNorm(Protocol):
     """Normalisation of queries and keys, one instance for each of the two. Built with `dim`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (B, H, N, dim) over its last axis, H being heads and dim the head size."""
+        """Normalise (..., dim) over its last axis, dim being the head size, keeping the shape."""
 
 
 class Attention(Protocol):

@@ -1,10 +1,12 @@
 """Everything a report states, worked out once and then written in several forms."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import pandas as pd
 
 from framework.errors import UserError, nearest
+from framework.results.names import plain_metric
 from framework.statistics import (
     Factorial,
     at_budget,
@@ -19,7 +21,7 @@ from framework.statistics import (
 
 from .grid_results import GridResults
 from .scoring import Scores, score_runs
-from .selection import Selection, plain, select
+from .selection import Selection, select
 
 MOST_OTHERS = 5
 """Metrics shown beside the one ranked by."""
@@ -127,7 +129,7 @@ def analyse(
     ranking = _agreement(grid, baseline, _ranking(selection, scores, chosen, baseline))
     compared = None
     if against is not None:
-        table = _against(against, selection, scores)
+        table = _against(against, grid, selection, scores)
         order = [arm for arm in ranking.index if arm in table.index]
         compared = table.loc[[*order, *table.index.drop(order)]]
     return Analysis(
@@ -208,7 +210,7 @@ def _agreement(grid: GridResults, baseline: str | None, ranking: pd.DataFrame) -
 def _others(grid: GridResults, selection: Selection) -> list[Selection]:
     """The other evaluated metrics, at the ranking's NFE where they have it."""
     rows = grid.frame[grid.frame["kind"] == "evaluation"]
-    names = dict.fromkeys(plain(str(name)) for name in rows["metric"].unique())
+    names = dict.fromkeys(plain_metric(str(name)) for name in rows["metric"].unique())
     names.pop(selection.metric, None)
     return [select(grid, name, w=selection.w) for name in list(names)[:MOST_OTHERS]]
 
@@ -250,11 +252,19 @@ def _factorial(grid: GridResults, final: pd.DataFrame) -> Factorial | None:
     return effects if effects.cells > len(axes) else None
 
 
-def _against(other: GridResults, selection: Selection, scores: Scores) -> pd.DataFrame:
-    """Compare with another grid on the same metric, arm by arm."""
+def _against(
+    other: GridResults, grid: GridResults, selection: Selection, scores: Scores
+) -> pd.DataFrame:
+    """Compare with another grid on the same metric, arm by arm, with what diverged in either."""
     theirs = select(other, selection.metric, selection.nfe, selection.w)
     before = score_runs(other, theirs).final
     runs = other.runs.merge(before, on=["arm", "variant", "seed"], how="left", suffixes=("", "_"))
     best = best_variants(runs, selection.direction)["variant"]
     before = before[before["arm"].map(best) == before["variant"]]
-    return compare_grids(before, scores.final, selection.direction)
+    table = compare_grids(before, scores.final, selection.direction)
+    table = table.reindex(pd.unique(pd.Series([*table.index, *grid.arm_names, *other.arm_names])))
+    words = table["verdict"].fillna("no score in either")
+    for runs, when in ((other.runs, "before"), (grid.runs, "after")):
+        lost = Counter(map(str, runs[runs["state"] == "diverged"]["arm"]))
+        words += [f"; {lost[arm]} diverged {when}" if arm in lost else "" for arm in table.index]
+    return table.assign(verdict=words)

@@ -33,7 +33,7 @@ def budget_table(analysis: Analysis) -> BudgetTable:
     for arm in map(str, analysis.ranking.index):
         cells = []
         for found in (by_arm[arm] for by_arm in ranks):
-            rank = f"{found['rank']:.0f}" if math.isfinite(found["rank"]) else DASH
+            rank = f"{found['rank']:.0f}." if math.isfinite(found["rank"]) else DASH
             cells.append((rank, fixed(found["mean"], places)))
         moved = moved or len({rank for rank, _ in cells}) > 1
         rows.append((arm, cells))

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from .analysis import Analysis
 from .budget_rows import BudgetTable, budget_table
+from .figures.labels import level
 from .forest import forest_cell
 from .headline import Headline, decimals, headline
 from .metric_rows import MetricTable, metric_table
@@ -96,17 +97,29 @@ def _interactions(analysis: Analysis) -> list[tuple[str, str, str, str]]:
     if analysis.factorial is None or analysis.factorial.interactions.empty:
         return []
     places = decimals(analysis)
-    rows = analysis.factorial.interactions.sort_values(["p_holm", "p"]).head(MOST_INTERACTIONS)
+    pairs = _without_mirrored(analysis.factorial.interactions)
+    rows = pairs.sort_values(["p_holm", "p"]).head(MOST_INTERACTIONS)
     return [
         (
-            f"{r['factor_a'].rpartition('.')[2]} = {r['level_a']}, "
-            f"{r['factor_b'].rpartition('.')[2]} = {r['level_b']}",
+            f"{r['factor_a'].rpartition('.')[2]} = {level(r['level_a'])}, "
+            f"{r['factor_b'].rpartition('.')[2]} = {level(r['level_b'])}",
             fixed(r["effect"], places, signed=True),
             interval(r["low"], r["high"], places),
             probability(r["p_holm"]),
         )
         for r in rows.to_dict("records")
     ]
+
+
+def _without_mirrored(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the second of a factor's two levels, whose effects are the first's with a minus."""
+    for side in "ab":
+        levels = pairs.groupby(f"factor_{side}")[f"level_{side}"]
+        second = (levels.transform("nunique") == 2) & (
+            pairs[f"level_{side}"] != levels.transform("first")
+        )
+        pairs = pairs[~second]
+    return pairs
 
 
 def _shares(analysis: Analysis) -> list[tuple[str, str]]:

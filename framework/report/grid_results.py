@@ -14,7 +14,7 @@ Pictures = tuple[NDArray[np.uint8], NDArray[np.int64] | None]
 
 RUN_COLUMNS = (
     "arm", "variant", "seed", "identity", "directory", "state", "step", "steps", "seconds",
-    "step_seconds", "flops_per_step", "cause", "diverged_step",
+    "step_seconds", "flops_per_step", "cause", "diverged_step", "commit",
 )  # fmt: skip
 """Columns of `GridResults.runs`; one row a run of the grid, whether or not it has results."""
 
@@ -36,13 +36,17 @@ class Arm:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What one run says about where it came from; empty where it did not say."""
+    """What one run says about where it came from; empty where it did not say.
 
-    git_commit: str = ""
+    `settings` are all of its configuration: binding -> JSON value.
+    """
+
+    commit: str = ""
     host: str = ""
     device: str = ""
     command: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 class RunReader(Protocol):

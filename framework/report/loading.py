@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,12 @@ class StoredRuns:
             return RunFacts()
         config = run.config
         return RunFacts(
-            config.git_commit + (" with uncommitted changes" if config.git_diff else ""),
+            config.commit,
             config.host,
             config.device,
             config.command,
             dict(config.versions),
+            dict(config.resolved),
         )
 
     def file(self, directory: Path) -> Path | None:
@@ -75,13 +77,15 @@ def load_grid(directory: Path) -> GridResults:
     if manifest is None and frame.empty:
         raise UserError(f"{directory}: neither grid.json nor runs; give the folder of a grid")
     said = [f"{w.message}." for w in caught if issubclass(w.category, UserWarning)]
-    folders = [] if frame.empty else [relative(directory, run) for run in frame["run"].unique()]
+    folders = {run: relative(directory, run) for run in frame["run"].unique()}
     if manifest is None:
         runs = found_runs(directory, frame)
         arms = _arms_of(runs, frame)
         manifest = {"name": directory.resolve().name}
     else:
-        runs, arms = manifest_runs(directory, manifest, folders), manifest_arms(manifest)
+        firsts = frame.drop_duplicates("run")
+        commits = dict(zip(firsts["run"].map(folders), firsts["commit"], strict=True))
+        runs, arms = manifest_runs(directory, manifest, commits), manifest_arms(manifest)
     return GridResults(
         name=str(manifest.get("name") or directory.resolve().name),
         description=str(manifest.get("description") or ""),
@@ -94,30 +98,34 @@ def load_grid(directory: Path) -> GridResults:
         equivalent=tuple(manifest.get("equivalent") or ()),
         arms=arms,
         runs=runs,
-        frame=_placed(directory, frame, runs),
+        frame=_placed(frame, folders, runs),
         command=str(manifest.get("command") or ""),
         reader=StoredRuns(),
         warnings=tuple(dict.fromkeys(said)),
     )
 
 
-def _placed(directory: Path, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Give every row the arm and variant of its cell; rows of no cell are left out."""
+def _placed(frame: pd.DataFrame, folders: Mapping[str, str], runs: pd.DataFrame) -> pd.DataFrame:
+    """Give every row the arm and variant of its cell; rows of no cell are left out.
+
+    Works on the codes of the runs: a large grid has millions of rows.
+    """
     if frame.empty:
         return frame
-    folders = {run: relative(directory, run) for run in frame["run"].unique()}
     cells = runs.set_index("directory")[["arm", "variant"]]
-    place = frame["run"].map(folders)
-    known = place.isin(cells.index).to_numpy()
-    frame, place = frame[known].copy(), place[known]
-    frame["arm"] = place.map(cells["arm"])
-    frame["variant"] = place.map(cells["variant"])
+    known = frame["run"].map({run: folder in cells.index for run, folder in folders.items()})
+    if not known.all():
+        frame = frame[known.to_numpy(bool)].copy()
+    run = frame["run"].cat
+    codes = run.codes.to_numpy()
+    of_run = cells.reindex([folders.get(name) for name in run.categories])
+    for column in ("arm", "variant"):
+        frame[column] = pd.Categorical(of_run[column]).take(codes)
     for column in CATEGORIES:
         frame[column] = frame[column].astype("category")
     for column in ("nfe", "block"):
         frame[column] = frame[column].astype(float)
-    starts = frame.groupby(place.to_numpy(), sort=False)["time"].transform("min")
-    frame["time"] = frame["time"] - starts
+    frame["time"] -= frame.groupby(codes)["time"].transform("min")
     return frame
 
 

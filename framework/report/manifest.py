@@ -1,7 +1,7 @@
 """Reading `grid.json` and the heartbeats beside the runs."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,23 +53,22 @@ def variant_name(tuned: Mapping[str, str]) -> str:
 
 
 def manifest_runs(
-    directory: Path, manifest: Mapping[str, Any], seen: Iterable[str]
+    directory: Path, manifest: Mapping[str, Any], commits: Mapping[str, str]
 ) -> pd.DataFrame:
     """Return one row a cell of the grid, with what its heartbeat says.
 
     Args:
         directory: the grid's folder.
         manifest: its manifest.
-        seen: run folders, relative to the grid's, that have results.
+        commits: folder of every run that has results, relative to the grid's -> its code.
     """
-    known = set(seen)
     rows: list[tuple[Any, ...]] = []
     for cell in manifest["cells"]:
         folder = _folder(directory, cell)
         arm, variant = str(cell["arm"]), variant_name(_texts(cell.get("tuned") or {}))
-        state = _state(directory / folder, folder in known)
-        identity = str(cell.get("identity", ""))
-        rows.append((arm, variant, int(cell["seed"]), identity, folder, *state))
+        state = _state(directory / folder, folder in commits)
+        identity, commit = str(cell.get("identity", "")), commits.get(folder, "")
+        rows.append((arm, variant, int(cell["seed"]), identity, folder, *state, commit))
     return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
 
 
@@ -77,10 +76,10 @@ def found_runs(directory: Path, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the runs of a folder without a manifest, from their results alone."""
     each = frame.drop_duplicates("run").drop_duplicates(["arm", "seed"], keep="last")
     rows = [
-        (str(arm), "", int(seed), str(identity), folder, *_state(directory / folder, True))
-        for arm, seed, identity, folder in zip(
+        (str(arm), "", int(seed), str(identity), folder, *_state(directory / folder, True), commit)
+        for arm, seed, identity, folder, commit in zip(
             each["arm"], each["seed"], each["identity"],
-            (relative(directory, run) for run in each["run"]), strict=True,
+            (relative(directory, run) for run in each["run"]), each["commit"], strict=True,
         )
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(RUN_COLUMNS))

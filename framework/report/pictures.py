@@ -11,6 +11,11 @@ from . import figures
 from .analysis import Analysis
 from .figures.style import SETTINGS
 
+PIXELS = 112
+"""Of a page, for an inch of a figure."""
+HALF = 6.5
+"""Inches that half a page has room for."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -21,17 +26,27 @@ class Picture:
         title: heading.
         caption: what it shows and how to read it.
         path: the PNG.
-        wide: whether it needs the page's whole width.
+        width: inches that it was drawn for; its letters have their right size at PIXELS an inch.
     """
 
     name: str
     title: str
     caption: str
     path: Path
-    wide: bool
+    width: float
+
+    @property
+    def pixels(self) -> int:
+        """Width on a page at which its letters are as large as the text."""
+        return round(self.width * PIXELS)
+
+    @property
+    def wide(self) -> bool:
+        """Whether it needs the page's whole width."""
+        return self.width > HALF
 
 
-Drawing = tuple[str, str, str, bool, Callable[[Analysis], Figure | None]]
+Drawing = tuple[str, str, str, Callable[[Analysis], Figure | None]]
 
 DRAWINGS: tuple[Drawing, ...] = (
     (
@@ -39,14 +54,12 @@ DRAWINGS: tuple[Drawing, ...] = (
         "The same noise through every arm",
         "Rows: arms, best first. Columns: network evaluations. One set of latents and classes, "
         "one seed: what differs between rows is what the arms differ in.",
-        True,
         figures.draw_samples,
     ),
     (
         "nfe",
         "Quality against evaluations",
         "Mean over seeds at each run's last evaluation, bars of one standard deviation.",
-        False,
         figures.draw_nfe,
     ),
     (
@@ -55,22 +68,20 @@ DRAWINGS: tuple[Drawing, ...] = (
         "Paired difference to the baseline with its 95 % t interval. Filled triangles are decided "
         "after Holm's correction and point where the metric moved; open circles are not decided. "
         "Small bars: percentile bootstrap, from 8 seeds on.",
-        False,
         figures.draw_effects,
     ),
     (
         "curves",
         "Learning curves",
-        "Mean over seeds of finished runs, bands of one standard deviation.",
-        False,
+        "Mean over seeds of finished runs, bands of one standard deviation; with more than four "
+        "coloured arms of the best and the baseline.",
         figures.draw_curves,
     ),
     (
         "losses",
         "Training loss",
-        "Averaged in bins of steps; mean over seeds, bands of one standard deviation, diverged "
+        "Averaged in bins of steps; mean over seeds, bands as in the learning curves, diverged "
         "runs as far as they went. Losses of different arms need not be comparable.",
-        False,
         figures.draw_losses,
     ),
     (
@@ -78,7 +89,6 @@ DRAWINGS: tuple[Drawing, ...] = (
         "Cost against quality",
         "Mean and one standard deviation over seeds against seconds of training a run. "
         "Filled markers and the grey line: the Pareto front, arms that no other beats in both.",
-        False,
         figures.draw_cost,
     ),
     (
@@ -86,7 +96,6 @@ DRAWINGS: tuple[Drawing, ...] = (
         "Main effects",
         "What each setting does by itself, averaged over all others, relative to the grid's mean; "
         "95 % t intervals over seeds.",
-        False,
         figures.draw_factors,
     ),
 )
@@ -96,11 +105,11 @@ def draw_pictures(analysis: Analysis, output: Path) -> list[Picture]:
     """Draw every figure that the grid has data for."""
     pictures = []
     with mpl.rc_context(SETTINGS):
-        for name, title, caption, wide, draw in DRAWINGS:
+        for name, title, caption, draw in DRAWINGS:
             figure = draw(analysis)
             if figure is None:
                 continue
             path = output / f"{name}.png"
             figure.savefig(path)
-            pictures.append(Picture(name, title, caption, path, wide))
+            pictures.append(Picture(name, title, caption, path, figure.get_figwidth()))
     return pictures

@@ -1,5 +1,6 @@
 """Where every number comes from: runs, settings, commands, environment."""
 
+import json
 import os
 import shlex
 from collections.abc import Mapping
@@ -23,7 +24,10 @@ Facts = Mapping[str, RunFacts]
 
 @dataclass(frozen=True)
 class RunLink:
-    """One run, as a report points to it."""
+    """One run, as a report points to it.
+
+    `command` trains it again; `explain` tells why it ended early, "" where it did not.
+    """
 
     seed: int
     variant: str
@@ -35,6 +39,7 @@ class RunLink:
     folder: str
     samples: bool
     command: str
+    explain: str
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,11 @@ def arm_links(analysis: Analysis, facts: Facts, output: Path) -> list[ArmLinks]:
 
     Args:
         analysis: the findings.
-        facts: what runs said of themselves.
+        facts: what runs say of themselves.
         output: folder of the report, from which links are relative.
     """
     places = decimals(analysis) + 1
-    settings = {arm.name: dict(arm.settings) for arm in analysis.grid.arms}
+    settings = _settings(analysis, facts)
     reference = settings.get(analysis.baseline or "", {})
     runs: dict[str, list[dict]] = {}
     for run in analysis.runs.to_dict("records"):
@@ -67,19 +72,44 @@ def arm_links(analysis: Analysis, facts: Facts, output: Path) -> list[ArmLinks]:
             anchor=f"arm-{k + 1}",
             arm=arm,
             settings=settings[arm],
-            differing=[b for b, v in settings[arm].items() if v != reference.get(b, v)],
-            runs=_run_links(analysis.grid, runs[arm], facts, output, places),
+            differing=[b for b, v in settings[arm].items() if reference and v != reference.get(b)],
+            runs=_run_links(analysis.grid, runs[arm], output, places),
         )
         for k, arm in enumerate(map(str, analysis.ranking.index))
     ]
 
 
-def _run_links(
-    grid: GridResults, runs: list[dict], facts: Facts, output: Path, places: int
-) -> list[RunLink]:
+def _settings(analysis: Analysis, facts: Facts) -> dict[str, dict[str, str]]:
+    """Settings of every arm; those it shares with the base configuration as its run has them."""
+    bindings = varied_bindings(analysis.grid)
+    known = {str(arm): facts[str(run)].settings for arm, run in _first_runs(analysis).items()
+             if run in facts}  # fmt: skip
+    return {
+        arm.name: {
+            **{b: _text(known[arm.name][b]) for b in bindings if b in known.get(arm.name, {})},
+            **arm.settings,
+        }
+        for arm in analysis.grid.arms
+    }
+
+
+def _first_runs(analysis: Analysis) -> dict[str, str]:
+    """The first run of every arm that leaves some of the varied settings to the base."""
+    bindings = set(varied_bindings(analysis.grid))
+    partial = {arm.name for arm in analysis.grid.arms if not bindings <= arm.settings.keys()}
+    runs = analysis.runs[analysis.runs["arm"].isin(partial)].drop_duplicates("arm")
+    return dict(zip(runs["arm"].astype(str), runs["directory"].astype(str), strict=True))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _run_links(grid: GridResults, runs: list[dict], output: Path, places: int) -> list[RunLink]:
     links = []
     for run in runs:
         folder = grid.directory / str(run["directory"])
+        ended_early = run["state"] in ("diverged", "failed", "stopped")
         links.append(
             RunLink(
                 seed=int(run["seed"]),
@@ -88,13 +118,20 @@ def _run_links(
                 detail=_detail(run),
                 value=fixed(float(run["value"]), places),
                 seconds=duration(float(run["seconds"])),
-                commit=facts.get(str(run["directory"]), RunFacts()).git_commit[:10],
+                commit=_short(str(run["commit"])),
                 folder=os.path.relpath(folder, output),
                 samples=(folder / "samples").is_dir(),
-                command=repeat_command(folder),
+                command=f"python launch/train.py --gin {_shown(folder / 'config.gin')}",
+                explain=f"python launch/explain.py {_shown(folder)}" if ended_early else "",
             )
         )
     return links
+
+
+def _short(commit: str) -> str:
+    """Ten digits of a commit; a plus where there were changes beyond it."""
+    digits, _, changes = commit.partition(" ")
+    return digits[:10] + ("+" if changes else "")
 
 
 def _detail(run: dict) -> str:
@@ -107,12 +144,10 @@ def _detail(run: dict) -> str:
     return ": ".join(part for part in (where, cause) if part)
 
 
-def repeat_command(folder: Path) -> str:
-    """Return the command that trains a run again from its own configuration."""
-    here = Path.cwd()
-    path = folder.absolute()
-    shown = path.relative_to(here) if path.is_relative_to(here) else path
-    return f"python launch/train.py --gin {shlex.quote(str(shown / 'config.gin'))}"
+def _shown(path: Path) -> str:
+    """A path as a command takes it, relative where it lies below the working directory."""
+    here, path = Path.cwd(), path.absolute()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def varied_bindings(grid: GridResults) -> list[str]:
@@ -122,10 +157,14 @@ def varied_bindings(grid: GridResults) -> list[str]:
 
 
 def read_facts(analysis: Analysis) -> Facts:
-    """Read what runs say of themselves; of a large grid a part, spread over it."""
+    """Read what runs say of themselves; of a large grid a part, spread over it.
+
+    Among them are runs of arms that leave settings to the base configuration.
+    """
     runs = analysis.runs[analysis.runs["state"].isin(["done", "running", "diverged"])]
     stride = max(1, -(-len(runs) // SAMPLED_RUNS))
-    chosen = [str(directory) for directory in runs["directory"].iloc[::stride]]
+    spread = runs["directory"].iloc[::stride].astype(str)
+    chosen = dict.fromkeys([*spread, *list(_first_runs(analysis).values())[:SAMPLED_RUNS]])
     reader = analysis.grid.reader
     return {directory: reader.facts(analysis.grid.directory / directory) for directory in chosen}
 
@@ -134,7 +173,7 @@ def environment(facts: Facts) -> dict[str, str]:
     """Machine, versions and commit; several values where runs differ."""
     seen: dict[str, dict[str, None]] = {}
     for run in facts.values():
-        said = {"commit": run.git_commit, "host": run.host, "device": run.device, **run.versions}
+        said = {"commit": run.commit, "host": run.host, "device": run.device, **run.versions}
         for name, value in said.items():
             if value:
                 seen.setdefault(name, {})[value] = None

@@ -6,6 +6,7 @@ from typing import cast
 import pandas as pd
 
 from framework.errors import UserError
+from framework.results.names import plain_metric
 from framework.statistics import Direction
 
 from .grid_results import GridResults
@@ -52,11 +53,6 @@ class Selection:
         return self.rows if self.nfe is None else self.rows[(at == self.nfe) | at.isna()]
 
 
-def plain(name: str) -> str:
-    """Return a metric's name without the hash of its features."""
-    return name.partition("@")[0]
-
-
 def select(
     grid: GridResults, metric: str | None = None, nfe: int | None = None, w: float | None = None
 ) -> Selection:
@@ -72,32 +68,32 @@ def select(
     """
     kind, name = _choose_metric(grid, metric)
     frame = grid.frame[grid.frame["kind"] == kind]
-    full = frame["metric"].astype(object)
-    wanted = full == name if "@" in name else full.map(plain) == name
-    frame, full_names = frame[wanted.to_numpy()], tuple(sorted(set(full[wanted])))
+    logged = [str(full) for full in frame["metric"].unique()]
+    full_names = tuple(sorted(full for full in logged if name in (full, plain_metric(full))))
+    frame = frame[frame["metric"].isin(full_names).to_numpy()]
     notes = []
     if len(full_names) > 1:
         notes.append(
             f"Logged as {', '.join(full_names)}: values from different features are not "
             "comparable; read across arms with care."
         )
-    elif full_names and full_names[0] != plain(name):
-        notes.append(f"{plain(name)} is logged as {full_names[0]}.")
+    elif full_names and full_names[0] != plain_metric(name):
+        notes.append(f"{plain_metric(name)} is logged as {full_names[0]}.")
     if w is not None:
-        frame = _at_weight(frame, w, plain(name))
+        frame = _at_weight(frame, w, plain_metric(name))
     for column in CONDITIONS:
         frame = _fix(frame, column, notes)
     frame = _most_samples(frame, notes)
     chosen = _choose_nfe(frame, grid.metric_nfe if nfe is None else nfe, name, nfe, bool(metric))
     rows = frame[COLUMNS].astype({"arm": object, "variant": object}).reset_index(drop=True)
     direction = _direction(frame, name, notes)
-    return Selection(plain(name), full_names, chosen, direction, rows, notes, w)
+    return Selection(plain_metric(name), full_names, chosen, direction, rows, notes, w)
 
 
 def _choose_metric(grid: GridResults, metric: str | None) -> tuple[str, str]:
     """Return (kind, name) of the metric to rank by."""
     names = {
-        kind: list(rows["metric"].astype(object).unique())
+        kind: [str(name) for name in rows["metric"].unique()]
         for kind, rows in grid.frame.groupby("kind", observed=True, sort=True)
     }
     evaluated, logged = names.get("evaluation", []), names.get("scalar", [])
@@ -108,11 +104,11 @@ def _choose_metric(grid: GridResults, metric: str | None) -> tuple[str, str]:
         )
     name = metric or grid.metric or (evaluated[0] if evaluated else logged[0])
     if not metric and not grid.metric and "@" in name:
-        name = plain(name)
+        name = plain_metric(name)
     for kind, known in (("evaluation", evaluated), ("scalar", logged)):
-        if any(name in (full, plain(full)) for full in known):
+        if any(name in (full, plain_metric(full)) for full in known):
             return kind, name
-    there = ", ".join(sorted({plain(full) for full in evaluated or logged}))
+    there = ", ".join(sorted({plain_metric(full) for full in evaluated or logged}))
     raise UserError(f"no run of {grid.name} has the metric {name!r}; choose one of: {there}")
 
 
@@ -126,6 +122,8 @@ def _at_weight(frame: pd.DataFrame, w: float, metric: str) -> pd.DataFrame:
 
 def _fix(frame: pd.DataFrame, column: str, notes: list[str]) -> pd.DataFrame:
     """Hold one evaluation condition fixed, noting which value was taken."""
+    if frame[column].nunique(dropna=False) == 1:
+        return frame
     values = frame[column].astype(object)
     values = values.where(values.notna(), None)
     by_arm = values.groupby(frame["arm"].astype(object), sort=False).unique()
@@ -188,7 +186,7 @@ def _choose_nfe(
         return there[0]
     where = "--nfe" if asked is not None else "grid.metric_nfe"
     raise UserError(
-        f"{plain(metric)} was not evaluated at {wanted} NFE ({where}); "
+        f"{plain_metric(metric)} was not evaluated at {wanted} NFE ({where}); "
         f"choose one of: {', '.join(map(str, there))}"
     )
 
@@ -198,5 +196,6 @@ def _direction(frame: pd.DataFrame, metric: str, notes: list[str]) -> Direction:
     said = {str(d) for d in frame["direction"].dropna().unique()} - {""}
     if said <= {"lower", "higher"} and len(said) == 1:
         return cast("Direction", said.pop())
-    notes.append(f"{plain(metric)} does not say which way it improves: lower is taken as better.")
+    name = plain_metric(metric)
+    notes.append(f"{name} does not say which way it improves: lower is taken as better.")
     return "lower"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Collection, Iterable, Iterator
@@ -14,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from framework.results import layout
+from framework.results.names import plain_setting
 from framework.results.reading import Tables, read_tables
 from framework.results.stored import DamagedRunError, DamagedRunWarning
 
@@ -37,11 +37,12 @@ COLUMNS = (
     "samples",
     "value",
     "time",
+    "commit",
     "run",
 )
 _CODED = ("metric", "weights", "sampler", "time_grid", "direction")
 _COUNTS = ("nfe", "block", "samples")
-_RUN_COLUMNS = ("grid", "arm", "identity", "run")
+_RUN_COLUMNS = ("grid", "arm", "identity", "commit", "run")
 
 
 def find_runs(directory: Path | str) -> list[Path]:
@@ -68,9 +69,10 @@ def load(
 
     Columns: grid, arm, seed, identity, step, kind ("scalar" or "evaluation"), metric (a scalar's
     tag), nfe, block, w, weights, sampler, time_grid, direction, samples, value, time (Unix
-    seconds), run (the folder), then every varied setting of these runs under its own name
-    ("setting NAME" where that is taken). What a row does not have is missing (NaN or NA): a
-    scalar has no nfe, a run of another grid lacks a setting. Texts are categories.
+    seconds), commit (of the code), run (the folder), then every varied setting of these runs under
+    its own name ("setting NAME" where that is taken), as numbers where all are. What a row does
+    not have is missing (NaN or NA): a scalar has no nfe, a run of another grid lacks a setting.
+    Texts are categories.
 
     A run that cannot be read is named in a DamagedRunWarning and left out.
 
@@ -108,7 +110,7 @@ class _Collector:
 
     def add(self, run: Path, tables: Tables) -> None:
         """Takes in one run."""
-        self._runs.append({**tables.place._asdict(), "run": str(run)})
+        self._runs.append({**tables.place._asdict(), "commit": tables.commit, "run": str(run)})
         before = self._total
         if tables.scalars:
             self._add_scalars(tables.scalars)
@@ -163,7 +165,10 @@ class _Collector:
             else:
                 columns[name] = self._column(name)
         for name in dict.fromkeys(name for run in self._runs for name in run["varied"]):
-            values = [_plain(run["varied"].get(name)) for run in self._runs]
+            values = [
+                plain_setting(run["varied"][name]) if name in run["varied"] else None
+                for run in self._runs
+            ]
             label = f"setting {name}" if name in COLUMNS else name
             columns[label] = _setting(values, run_of_row)
         return pd.DataFrame(columns)
@@ -199,10 +204,6 @@ def _categories(values: list[str], run_of_row: NDArray[np.intp]) -> Any:
     codes = {value: code for code, value in enumerate(dict.fromkeys(values))}
     of_run = np.array([codes[value] for value in values], np.int32)
     return _categorical(of_run[run_of_row], list(codes))
-
-
-def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | int | float) else json.dumps(value)
 
 
 def _setting(values: list[Any], run_of_row: NDArray[np.intp]) -> Any:

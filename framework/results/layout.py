@@ -29,6 +29,7 @@ from framework.results.records import (
     RunPlace,
     SampleKey,
     Samples,
+    code_state,
 )
 
 SCHEMA_VERSION = 1
@@ -76,6 +77,12 @@ def read_place(file: h5py.File) -> RunPlace:
     return RunPlace(**_settings(file["config"].attrs, RunPlace._fields, "place_crc32"))
 
 
+def read_commit(file: h5py.File) -> str:
+    """The code that the run was made with, in words."""
+    attributes = file["config"].attrs
+    return code_state(*(str(attributes.get(name, "")) for name in ("git_commit", "git_diff")))
+
+
 def config_attributes(config: RunConfig) -> dict[str, str | int]:
     """The attributes of /config, with checksums: HDF5 keeps none of long texts."""
     values: dict[str, str | int] = {}
@@ -91,7 +98,7 @@ def _settings(
     attributes: h5py.AttributeManager, names: Collection[str], checksum: str
 ) -> dict[str, Any]:
     values = {name: attributes[name] for name in names}
-    values["seed"] = int(values["seed"])
+    values |= {name: int(values[name]) for name in ("seed", "metric_nfe") if name in values}
     if checksum in attributes and attributes[checksum] != _checksum(values):
         raise ValueError("the attributes of /config are not those written")
     return {n: json.loads(v) if n in JSON_FIELDS else v for n, v in values.items()}

@@ -1,10 +1,16 @@
-"""Names under which values are stored: a slash makes a group, so no name may also be a group."""
+"""Names under which values are stored, and plain words for metrics and settings."""
 
 from __future__ import annotations
 
+import ast
+import json
+
 
 class TagNames:
-    """The names in use of one kind of thing ("scalar", say)."""
+    """The names in use of one kind of thing ("scalar", say).
+
+    A slash makes a group, so no name may also be a group.
+    """
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
@@ -31,3 +37,22 @@ class TagNames:
             )
         self._names.add(name)
         self._groups |= groups
+
+
+def plain_metric(name: str) -> str:
+    """A metric's name without the hash of what it depends on."""
+    return name.partition("@")[0]
+
+
+def plain_setting(value: object) -> str | float | bool:
+    """A varied setting as a number, a truth value or text.
+
+    Settings come as gin text: what is a number there is one here; references stay text.
+    """
+    if isinstance(value, str):
+        try:
+            read = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            return value
+        return read if isinstance(read, str | int | float) else value
+    return value if isinstance(value, int | float) else json.dumps(value)

@@ -55,9 +55,13 @@ class RunResults:
 
 @dataclass(frozen=True)
 class Tables:
-    """A run's numbers as stored: points per tag (dtype SCALAR) and the evaluations table."""
+    """A run's numbers as stored: points per tag (dtype SCALAR) and the evaluations table.
+
+    `commit` is the code that it was made with, in words.
+    """
 
     place: RunPlace
+    commit: str
     scalars: list[tuple[str, NDArray[Any]]]
     evaluations: NDArray[Any] | None
 
@@ -90,8 +94,8 @@ def read_tables(
         if kinds is None or "evaluation" in kinds:
             evaluations = _evaluations(base, changes)
         if changes.config is not None:
-            return Tables(changes.config.place, scalars, evaluations)
-        return Tables(layout.read_place(base), scalars, evaluations)
+            return Tables(changes.config.place, changes.config.commit, scalars, evaluations)
+        return Tables(layout.read_place(base), layout.read_commit(base), scalars, evaluations)
 
     return _read(directory, read)
 

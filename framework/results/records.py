@@ -37,6 +37,8 @@ class RunConfig:
         versions: package -> version.
         host, device, command: where and how it was started.
         sources: component -> hash of its source.
+        metric, metric_nfe: what the grid ranks by, and at how many network evaluations ("" and 0
+            where it does not say).
     """
 
     gin_text: str
@@ -53,11 +55,23 @@ class RunConfig:
     device: str = ""
     command: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
+    metric: str = ""
+    metric_nfe: int = 0
+
+    @property
+    def commit(self) -> str:
+        """The code in words: the commit, and whether something was not committed."""
+        return code_state(self.git_commit, self.git_diff)
 
     @property
     def place(self) -> RunPlace:
         """Where the run stands in its grid."""
         return RunPlace(self.identity, self.grid, self.arm, self.seed, self.varied)
+
+
+def code_state(commit: str, diff: str) -> str:
+    """The commit, with a word on changes beyond it."""
+    return commit + (" with uncommitted changes" if diff else "")
 
 
 class RunPlace(NamedTuple):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import os
 import re
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +22,18 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
-from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
+from framework.results import hparams
 from framework.results.event_file import frame
-from framework.results.records import CHOSEN, Evaluation, RunConfig
+from framework.results.hparams import GridMetric
+from framework.results.records import CHOSEN, Changes, Evaluation, RunConfig, SampleKey
 from framework.results.storage import explained
 
 _STAMP = re.compile(r"events\.out\.tfevents\.(\d+)\.")
 
 
 class TensorBoardWriter:
-    """Writes what `RunWriter` records for TensorBoard to read; takes the same calls.
+    """Writes what a run records for TensorBoard to read.
 
     One event holds all scalars of a step. The run is one entry of the hparams page, in its own
     folder (torch's add_hparams would make a second run). Charts that gather the arms are laid out
@@ -51,12 +51,12 @@ class TensorBoardWriter:
     def __init__(
         self, directory: Path, *, config: RunConfig, resume_step: int | None = None
     ) -> None:
-        self._directory = directory
-        self._steps: list[tuple[int, float, dict[str, float]]] = []
         self._charts: dict[tuple[str, str], str] = {}
         self._new_charts = False
         self._tags: set[str] = set()
+        self._ranked_by = GridMetric(config)
         self._last_step = resume_step or 0
+        self._events: list[bytes] = []
         with explained(directory):
             directory.mkdir(parents=True, exist_ok=True)
             older = sorted(directory.glob("events.out.tfevents.*"))
@@ -66,7 +66,6 @@ class TensorBoardWriter:
                 older = []
             self.path = directory / _event_name(older)
             self._file = self.path.open("xb")
-        self._events: list[bytes] = []
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
         known = any(path.stat().st_size for path in older)
         if resume_step or not known:
@@ -77,55 +76,48 @@ class TensorBoardWriter:
             self._write(Event(wall_time=time.time(), step=step, session_log=start))
         if not known:
             self._describe(config)
-        self.flush()
+        self._flush()
 
-    def scalar(self, tag: str, step: int, value: float) -> None:
-        """Records one value."""
-        self.scalars(step, {tag: value})
-
-    def scalars(self, step: int, values: Mapping[str, float], now: float | None = None) -> None:
-        """Records values of one step, tag -> value, at the Unix time `now`."""
-        self._steps.append((step, time.time() if now is None else now, dict(values)))
-        if not self._tags.issuperset(values):
-            for tag in values:
+    def write(self, news: Changes) -> None:
+        """Writes what was recorded since the last call; readers see it from then on."""
+        for step, now, values in _by_step(news.scalars):
+            self._write_scalars(step, now, values)
+            for tag in values.keys() - self._tags:
                 self._chart_of(tag)
+        for row in news.evaluations:
+            self._evaluation(row)
+        for key, samples in news.samples.items():
+            self._images(key, samples.images)
+        if self._new_charts:
+            self._write_layout()
+        self._flush()
 
-    def evaluation(
-        self,
-        step: int,
-        metric: str,
-        value: float,
-        *,
-        direction: Literal["lower", "higher"],
-        nfe: int,
-        w: float,
-        weights: str,
-        sampler: str,
-        time_grid: str,
-        block: int,
-        samples: int,
-    ) -> None:
-        """Records one measured value under a tag that says what was measured."""
-        what = (nfe, w, weights, sampler, time_grid, block, samples)
-        self.evaluation_row(Evaluation(step, metric, value, direction, *what, time.time()))
+    def close(self) -> None:
+        """Closes the file; a second call does nothing."""
+        with explained(self.path):
+            self._file.close()
 
-    def evaluation_row(self, row: Evaluation) -> None:
-        """Records one measured value, given as `RunWriter` stores it."""
+    def _flush(self) -> None:
+        with explained(self.path):
+            self._file.write(frame(self._events))
+            self._file.flush()
+        self._events.clear()
+
+    def _evaluation(self, row: Evaluation) -> None:
+        """Writes a measured value under a tag that says what was measured."""
         nfe = "chosen" if row.nfe == CHOSEN else row.nfe
         how = f"nfe={nfe} w={row.w:g} {row.weights} {row.sampler} {row.time_grid}"
         tag = f"evaluation/{row.metric}/{how} {row.samples} samples block {row.block}"
+        values = {tag: row.value}
         title = f"{row.metric} ({row.direction} is better)"
         self._chart("evaluations", title, f"evaluation/{row.metric}/")
-        self._steps.append((row.step, row.time, {tag: row.value}))
+        mean = self._ranked_by.add(row)
+        if mean is not None:
+            values[self._ranked_by.tag] = mean
+        self._write_scalars(row.step, row.time, values)
 
-    def samples(
-        self,
-        step: int,
-        nfe: int,
-        images: NDArray[np.uint8],
-        labels: Sequence[int] | NDArray[Any] | None = None,
-    ) -> None:
-        """Records uint8 images (n, H, W, 1 or 3) as one grid; the labels are not shown."""
+    def _images(self, key: SampleKey, images: NDArray[np.uint8]) -> None:
+        """Writes uint8 images (n, H, W, 1 or 3) as one grid."""
         if not len(images):
             return
         grid = image_grid(images)
@@ -138,49 +130,19 @@ class TensorBoardWriter:
             colorspace=channels,
             encoded_image_string=encoded.getvalue(),
         )
-        self._write_values(step, [Summary.Value(tag=f"samples/nfe={nfe}", image=image)])
-
-    def flush(self) -> None:
-        """Writes what is buffered; readers see it from then on."""
-        steps, self._steps = self._steps, []
-        for step, now, values in steps:
-            summary = Summary(
-                value=[Summary.Value(tag=t, simple_value=float(v)) for t, v in values.items()]
-            )
-            self._write(Event(wall_time=now, step=step, summary=summary))
-            self._last_step = max(self._last_step, step)
-        if self._new_charts:
-            self._write_layout()
-        with explained(self.path):
-            self._file.write(frame(self._events))
-            self._file.flush()
-        self._events.clear()
-
-    def close(self) -> None:
-        """Flushes and closes; a second call does nothing."""
-        if self._file.closed:
-            return
-        try:
-            self.flush()
-        finally:
-            with explained(self.path):
-                self._file.close()
+        self._write_values(key.step, [Summary.Value(tag=f"samples/nfe={key.nfe}", image=image)])
 
     def _describe(self, config: RunConfig) -> None:
         """Writes the configuration as text and the run's one entry of the hparams page."""
         code = "\n".join(f"    {line}" for line in config.gin_text.splitlines())
         self._write_values(0, [_text("config/gin", code, "text")])
-        varied = {name: _plain(value) for name, value in config.varied.items()}
-        hparams = {**varied, "arm": config.arm, "seed": config.seed}
-        trial = f"{config.grid}/{config.arm}/seed={config.seed}-{config.identity}"
-        summary = hparams_pb(hparams, trial_id=trial, start_time_secs=time.time())
-        self._write(Event(wall_time=time.time(), step=0, summary=summary))
+        now = time.time()
+        self._write(Event(wall_time=now, step=0, summary=hparams.entry(config, now)))
 
     def _chart_of(self, tag: str) -> None:
-        if tag not in self._tags:
-            self._tags.add(tag)
-            group, slash, _ = tag.rpartition("/")
-            self._chart("training", group or tag, group + slash if group else f"{tag}$")
+        self._tags.add(tag)
+        group, slash, _ = tag.rpartition("/")
+        self._chart("training", group or tag, group + slash if group else f"{tag}$")
 
     def _chart(self, category: str, title: str, prefix: str) -> None:
         if (category, title) not in self._charts:
@@ -199,11 +161,28 @@ class TensorBoardWriter:
         self._write_values(self._last_step, [content])
         self._new_charts = False
 
+    def _write_scalars(self, step: int, now: float, values: Mapping[str, float]) -> None:
+        points = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+        self._write(Event(wall_time=now, step=step, summary=Summary(value=points)))
+        self._last_step = max(self._last_step, step)
+
     def _write_values(self, step: int, values: list[Any]) -> None:
         self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
 
     def _write(self, event: Any) -> None:
         self._events.append(event.SerializeToString())
+
+
+def _by_step(
+    scalars: Mapping[str, Sequence[NDArray[Any]]],
+) -> Iterator[tuple[int, float, dict[str, float]]]:
+    """Every step in order, with its time and the values of its tags."""
+    steps: dict[int, tuple[float, dict[str, float]]] = {}
+    for tag, parts in scalars.items():
+        for points in parts:
+            for step, value, now in points.tolist():
+                steps.setdefault(step, (now, {}))[1][tag] = value
+    yield from ((step, *steps[step]) for step in sorted(steps))
 
 
 def image_grid(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -231,7 +210,3 @@ def _event_name(older: Sequence[Path]) -> str:
     stamps = [int(match[1]) for path in older if (match := _STAMP.match(path.name))]
     stamp = max([int(time.time()), *(known + 1 for known in stamps)])
     return f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}.{os.getpid()}"
-
-
-def _plain(value: Any) -> str | float | bool:
-    return value if isinstance(value, str | bool | int | float) else json.dumps(value)

@@ -32,6 +32,7 @@ from framework.results.records import (
     flight_record,
     flight_value,
     points_of,
+    replay,
     samples_record,
     scalars_record,
 )
@@ -122,8 +123,6 @@ class RunWriter:
                 self._names.check(tag)
                 column = columns[tag] = array("d")
             column.extend((step, float(value), now))
-        if self._board is not None:
-            self._board.scalars(step, values, now)
         self._tick()
 
     def evaluation(
@@ -163,8 +162,6 @@ class RunWriter:
         what = (evaluations, float(w), weights, sampler, time_grid, int(block), int(samples))
         row = Evaluation(int(step), metric, float(value), direction, *what, time.time())
         self._queue.append(evaluation_record(row))
-        if self._board is not None:
-            self._board.evaluation_row(row)
         self._tick()
 
     def samples(
@@ -194,8 +191,6 @@ class RunWriter:
             raise ValueError(f"labels have shape {classes.shape}: give one an image, {len(images)}")
         key = SampleKey(int(step), int(nfe))
         self._queue.append(samples_record(key, Samples.pack(images, classes)))
-        if self._board is not None:
-            self._board.samples(step, nfe, images)
         self._tick()
 
     def flight_record(
@@ -233,8 +228,8 @@ class RunWriter:
         self._scalars.clear()
         self._queue.clear()
         self._flight_is_new = False
-        if self._board is not None:
-            self._board.flush()
+        if self._board is not None and records:
+            self._board.write(replay(records))
         self._next_flush = _later(begin, self._flush_seconds)
 
     def publish(self) -> None:

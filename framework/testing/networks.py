@@ -46,7 +46,7 @@ def normalization(norm: Any, given: Given) -> Findings:
 
 
 def qk_norm(norm: Any, given: Given) -> Findings:
-    """Check (B, H, N, dim) -> the same shape and dtype."""
+    """Check (B, N, H, dim) -> the same shape and dtype."""
     for dtype in (torch.float32, torch.bfloat16):
         x = torch.randn(BATCH, 2, 5, given["dim"], generator=_generator("x")).to(dtype)
         yield from tensor("forward(x)", norm(x), x.shape, dtype)

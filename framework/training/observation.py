@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from framework.protocols import Batch, Evaluate, Evaluation, Loss, LossTerms, Query
+from framework.training.recorder import PART
 
 JVP_NORM = "jvp_norm"
 TIMES = "times/"
@@ -26,22 +27,24 @@ def observed_terms(loss: Loss, batch: Batch, evaluate: Evaluate) -> LossTerms:
     """
     seen = _Seen(evaluate)
     terms = loss(batch, seen)
-    own = {f"loss/{name}": part for name, part in terms.parts.items()}
+    own = {f"{PART}{name}": part for name, part in terms.parts.items()}
     return replace(terms, parts=own | seen.parts())
 
 
 def reduced(terms: LossTerms) -> dict[str, Tensor]:
     """Return the parts of a batch as 0-d tensors: means, and `times/*` as mean, min and max.
 
-    A part is NaN for samples that have no such part, which do not count; where a sample's loss is
-    not finite, its NaN counts.
+    A part of the loss is NaN for samples that have no such part, which do not count; where a
+    sample's loss is not finite, its NaN counts. So does that of a tangent, which every sample has.
     """
+    own = {name: part for name, part in terms.parts.items() if name.startswith(PART)}
     times = {name: part for name, part in terms.parts.items() if name.startswith(TIMES)}
-    others = {name: part for name, part in terms.parts.items() if name not in times}
     values: dict[str, Tensor] = {}
-    if others:  # stacked: a step has few microseconds to spare for this
-        means = _means(torch.stack(list(others.values())), terms.total.detach())
-        values |= zip(others, means.unbind(), strict=True)
+    if own:  # stacked: a step has few microseconds to spare for this
+        means = _means(torch.stack(list(own.values())), terms.total.detach())
+        values |= zip(own, means.unbind(), strict=True)
+    if JVP_NORM in terms.parts:
+        values[JVP_NORM] = terms.parts[JVP_NORM].mean()
     if times:
         stacked = torch.stack(list(times.values()))
         found = (stacked.mean(dim=1), *stacked.aminmax(dim=1))
@@ -51,7 +54,7 @@ def reduced(terms: LossTerms) -> dict[str, Tensor]:
 
 
 def _means(parts: Tensor, total: Tensor) -> Tensor:
-    """Return the means (P,) of parts (P, B) over the samples that have them."""
+    """Return the means (P,) of parts (P, B) over the samples that have them; NaN over none."""
     absent = parts.isnan() & total.isfinite()
     return parts.masked_fill(absent, 0.0).sum(dim=1) / (~absent).sum(dim=1)
 

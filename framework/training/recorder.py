@@ -7,17 +7,20 @@ from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 LENGTH = 64
 """Steps that are kept of what led to a divergence."""
 RING = 2 * LENGTH
 """Steps on the device: looked at every 64 steps, it still holds the 64 before the first NaN."""
+TOTAL = "loss/total"
+PART = "loss/"
 
 
 class Recorder:
     """A ring of the scalars of the last 128 steps; reading it is the only synchronisation.
 
-    The names are those of the first step recorded; a step that lacks one has NaN there.
+    A step that lacks a name which another has is NaN there.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -27,19 +30,31 @@ class Recorder:
 
     def record(self, step: int, values: Mapping[str, Tensor]) -> None:
         """Keep the 0-d tensors of step number `step` (from 1)."""
-        if not self._names:
-            self._names = list(values)
-            self._ring = torch.full((RING, len(values)), torch.nan, device=self._device)
-        if not values.keys() >= set(self._names):
+        new = [name for name in values if name not in self._names]
+        if new:
+            self._names += new
+            self._ring = pad(self._ring, (0, len(new)), value=math.nan)
+        if len(values) < len(self._names):
             values = dict.fromkeys(self._names, self._ring.new_full((), math.nan)) | dict(values)
         row = torch.stack([values[name].detach().float() for name in self._names])
         self._ring[step % RING] = row
 
     def means(self, step: int, count: int) -> dict[str, float]:
-        """Return each scalar's mean over the last `count` steps up to `step` (64 at most)."""
-        rows = [(step - back) % RING for back in range(min(count, step, LENGTH))]
-        means = self._ring[rows].double().mean(dim=0).tolist()
-        return dict(zip(self._names, means, strict=True))
+        """Return each scalar's mean over the last `count` steps up to `step` (64 at most).
+
+        A part of the loss is NaN at a step none of whose samples has it: this step does not count,
+        and a part that none of the steps has is left out. Where the loss itself is not finite, a
+        part that is NaN broke, and shows.
+        """
+        rows = self._ring[[(step - k) % RING for k in range(min(count, step, LENGTH))]]
+        columns = dict(zip(self._names, rows.double().cpu().unbind(dim=1), strict=True))
+        finite = columns[TOTAL].isfinite()
+        means = {}
+        for name, column in columns.items():
+            absent = column.isnan() & finite & name.startswith(PART)
+            if not absent.all():
+                means[name] = float(column[~absent].mean())
+        return means
 
     def broken(self, step: int, watched: Collection[str]) -> tuple[int, list[str]] | None:
         """Return the first recorded step up to `step` at which a watched scalar is not finite.

@@ -116,6 +116,8 @@ def _run_config(experiment: Experiment, device: torch.device, directory: Path) -
         device=provenance.device_name(device),
         command=run.command or f"python launch/train.py --gin {directory / CONFIG}",
         sources=resolved.sources(),
+        metric=run.metric,
+        metric_nfe=run.metric_nfe,
     )
 
 

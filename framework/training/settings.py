@@ -102,9 +102,14 @@ class Logging:
 
 @dataclass(frozen=True)
 class Run:
-    """Where a run comes from: its grid, arm and what that arm varies. Not part of its identity."""
+    """Where a run comes from: its grid, arm and what that arm varies. Not part of its identity.
+
+    `metric` and `metric_nfe` are what the grid ranks by; "" and 0 where it does not say.
+    """
 
     grid: str = ""
     arm: str = ""
     varied: dict[str, Any] = field(default_factory=dict)
+    metric: str = ""
+    metric_nfe: int = 0
     command: str = ""

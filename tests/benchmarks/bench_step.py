@@ -1,12 +1,16 @@
 """The training step next to the released code's: milliseconds, memory, time to the first step.
 
-    python tests/benchmarks/bench_step.py [CASE ...] [--output FILE]
+    python tests/benchmarks/bench_step.py [CASE[,CASE...] ...] [--output FILE] [--rehearse]
+    python tests/benchmarks/bench_step.py --table FILE
 
 Each case builds a run from gin as `launch/train.py` does, in a process of its own with an empty
-compile cache, and takes whole steps: data, loss, gradient, optimizer and both averages. Cases that
-are given as A,B start and compile together and then measure one after the other. The floor is the
-step's matrix products at the 798 TFLOP/s that a large bf16 product reaches on an H100 or H200.
-`--tiny` shrinks every case for a rehearsal on a CPU.
+compile cache, and takes whole steps: data, loss, gradient, optimizer and both averages. Cases given
+as A,B start and compile together and then measure one after the other. The floor is the step's
+matrix products at the 798 TFLOP/s that a large bf16 product reaches on an H100 or H200. Results are
+written after each case, so that a call that is cut keeps what it has. Without arguments it is the
+whole table of issue 5, some six minutes on a GPU, the most important cases first.
+
+`--rehearse` shrinks every case and says so in everything it writes: for a CPU.
 """
 
 from __future__ import annotations
@@ -17,242 +21,176 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parents[1]
-sys.path[:0] = [path for path in (str(REPOSITORY), str(HERE)) if path not in sys.path]
+sys.path[:0] = [path for path in (str(HERE),) if path not in sys.path]
 
-REACHED_RATE = 798e12
+from step_cases import CASES, GROUPS  # noqa: E402
+from step_table import table  # noqa: E402
 
-
-@dataclass(frozen=True)
-class Case:
-    """A size and a method; (milliseconds, GB) of the released code and what is to be reached."""
-
-    settings: tuple[str, ...]
-    released: tuple[float, float] | None = None
-    reach: tuple[float, float] | None = None
-    steps: int = 12
+WINDOW = 2.0  # seconds in which packed runs count their steps
 
 
-def dit(hidden: int, depth: int, heads: int) -> tuple[str, ...]:
-    """Return the bindings of a transformer's size."""
-    sizes = {"hidden_size": hidden, "depth": depth, "num_heads": heads}
-    return tuple(f"models.dit.{name} = {value}" for name, value in sizes.items())
+class Process:
+    """A worker with its compile cache, its log and a time limit at which it is killed."""
 
+    def __init__(self, name: str, folder: Path, arguments: argparse.Namespace) -> None:
+        self.name, self.log = name, folder / "log"
+        folder.mkdir(parents=True)
+        command = [sys.executable, str(HERE / "step_worker.py"), name]
+        command += ["--started", str(time.time()), *["--rehearse"] * arguments.rehearse]
+        command += [word for binding in arguments.set for word in ("--set", binding)]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command,
+                env=os.environ
+                | {
+                    "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+                    "TRITON_CACHE_DIR": str(folder / "triton"),
+                },
+                cwd=HERE.parents[1],
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        self._clock = threading.Timer(arguments.limit, self.process.kill)
+        self._clock.start()
 
-def latents(size: int, batch: int) -> tuple[str, ...]:
-    """Return the bindings of random latents."""
-    return (f"datasets.random_latents.size = {size}", f"train.batch_size = {batch}")
+    def ask(self, line: str = "") -> str:
+        """Send a line, if any, and return the line that comes back.
 
-
-XL = dit(1152, 28, 18)
-SMALL = (*dit(48, 3, 3), "datasets.random_latents.channels = 1", *latents(8, 64))
-PLAIN = ("guidances.constant.weight = 1.0",)
-CASES = {
-    "xl2": Case((*XL, *latents(32, 32)), (985, 71.9), (235, 36)),
-    "xl2_512": Case((*XL, *latents(64, 8)), (1049, 71.8), (250, 36)),
-    "b2": Case((*dit(768, 12, 12), *latents(32, 64)), (529, 35.7), (90, 18)),
-    "xl2_detached": Case(
-        (*XL, *latents(32, 32), "losses.tvm.detach_jvp = True"), (738, 53.2), (190, 28)
-    ),
-    "xl2_mean_flow": Case(
-        (
-            *XL,
-            *latents(32, 32),
-            *PLAIN,
-            "train.loss = @losses.mean_flow()",
-            "losses.mean_flow.time_sampler = @time_samplers.gap_star()",
-            "losses.mean_flow.guidance = @guidances.constant()",
-        )
-    ),
-    "xl2_flow_matching": Case(
-        (
-            *XL,
-            *latents(32, 32),
-            *PLAIN,
-            "train.loss = @losses.flow_matching()",
-            "losses.flow_matching.time_sampler = @time_samplers.gap_star()",
-            "losses.flow_matching.guidance = @guidances.constant()",
-            "losses.flow_matching.flow_map = @flow_maps.scaled()",
-        )
-    ),
-    "small_eager": Case((*SMALL, "train.compile = False"), steps=100),
-    "small": Case(SMALL, steps=300),
-    "small_graphs": Case((*SMALL, "train.cuda_graphs = True"), steps=300),
-    "small_eager_graphs": Case(
-        (*SMALL, "train.cuda_graphs = True", "train.compile = False"), steps=300
-    ),
-}
-TINY = (*dit(48, 2, 3), "train.batch_size = 4")
-
-
-def gin_text(case: Case, extra: list[str], tiny: bool) -> str:
-    """Return a run's configuration: the paper's settings at the case's size."""
-    lines = {
-        "train.dataset": "@datasets.random_latents()",
-        "train.steps": "100000",
-        "train.precision": "'bf16'",
-        "train.compile": "True",
-        "guidances.constant.weight": "2.0",
-        "evaluation.metrics": "()",
-    }
-    for binding in (*case.settings, *(TINY if tiny else ()), *extra):
-        name, _, value = binding.partition("=")
-        lines[name.strip()] = value.strip()
-    return "\n".join(["include 'gin/defaults.gin'", *(f"{n} = {v}" for n, v in lines.items())])
-
-
-def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run one case in this process."""
-    import random_latents  # noqa: F401  registers the dataset
-    import torch
-
-    from framework.configuration import Configuration
-    from framework.streams import Streams
-    from framework.training import compilation, cost, profiling
-    from framework.training.batches import Batches
-    from framework.training.experiment import Experiment
-    from framework.training.trainer import Trainer
-
-    case, marks = CASES[name], {"imported": time.time()}
-    with tempfile.NamedTemporaryFile("w", suffix=".gin") as file:
-        file.write(gin_text(case, arguments.set, arguments.tiny))
-        file.flush()
-        experiment = Experiment.build(Configuration.load([Path(file.name)]).resolve())
-    train, device = experiment.train, experiment.device()
-    trainer = Trainer(train, device)
-    batches = Batches(train.dataset, Streams(train.seed), train.batch_size, device)
-    marks["built"] = time.time()
-    if train.compile:
-        compilation.compile_steps(trainer, batches.at(1))
-    marks["compiled"] = time.time()
-    trainer.train_step(batches.at(1))
-    loss = trainer.recorder.means(1, 1)["loss/total"]  # waits for the device
-    marks["first_step"] = time.time()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    operations = cost.step_operations(train)
-    _turn()
-    steps = min(case.steps, 3) if arguments.tiny else case.steps
-    found = profiling.profile(trainer, batches, steps, warm_up=4)
-    return {
-        "case": name,
-        "settings": gin_text(case, arguments.set, arguments.tiny).splitlines(),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "torch": torch.__version__,
-        "median_ms": found.milliseconds,
-        "floor_ms": operations / REACHED_RATE * 1e3,
-        "operations": operations,
-        "seconds_from_process_start": {k: v - arguments.started for k, v in marks.items()},
-        "graphs": torch._dynamo.utils.counters["stats"]["unique_graphs"],
-        "losses": [loss, trainer.recorder.means(trainer.step, 1)["loss/total"]],
-        "released_ms_gb": case.released,
-        "reach_ms_gb": case.reach,
-        **asdict(found),
-    }
-
-
-def _turn() -> None:
-    """Say that everything is compiled, and wait until it is this case's turn to measure."""
-    print("ready", file=sys.stderr, flush=True)
-    sys.stdin.readline()
-
-
-def start(name: str, arguments: argparse.Namespace, cache: Path) -> subprocess.Popen[str]:
-    """Start a case in its own process with an empty compile cache."""
-    environment = os.environ | {
-        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
-        "TRITON_CACHE_DIR": str(cache / "triton"),
-    }
-    command = [sys.executable, __file__, name, "--worker", "--started", str(time.time())]
-    command += ["--tiny"] * arguments.tiny
-    for binding in arguments.set:
-        command += ["--set", binding]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, env=environment, cwd=REPOSITORY, text=True, **pipes)
-
-
-def run_group(names: list[str], arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Start cases together; when all are compiled, let them measure in turn."""
-    with tempfile.TemporaryDirectory(prefix="bench_step_") as folder:
-        workers = {name: start(name, arguments, Path(folder, name)) for name in names}
+        Raises:
+            RuntimeError: the process ended instead.
+        """
         try:
-            errors = {name: _until_ready(worker.stderr) for name, worker in workers.items()}
-            return [_result(n, w, errors[n], arguments) for n, w in workers.items()]
-        finally:
-            for worker in workers.values():
-                worker.kill()
+            if line:
+                _open(self.process.stdin).write(f"{line}\n")
+                _open(self.process.stdin).flush()
+            answer = _open(self.process.stdout).readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            raise RuntimeError(f"exit {self.process.wait()}: {self._last_words()}")
+        return answer
+
+    def warnings(self) -> list[str]:
+        """Return what the worker said of compiling."""
+        return [line for line in self.log.read_text().splitlines() if "train.compile" in line]
+
+    def end(self) -> None:
+        """End the worker, if it has not ended."""
+        self._clock.cancel()
+        self.process.kill()
+        self.process.communicate()
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text().strip().splitlines()
+        killed = "over its time limit" if self.process.returncode == -9 else ""
+        return " | ".join([killed, *lines[-12:]] if killed else lines[-12:])
 
 
-def _until_ready(stderr: TextIO | None) -> list[str]:
-    """Return what a worker says before it is ready; it may end instead."""
-    said: list[str] = []
-    for line in stderr or ():
-        if line == "ready\n":
-            break
-        said.append(line)
-    return said
+def _open(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None
+    return stream
 
 
-def _result(
-    name: str, worker: subprocess.Popen[str], said: list[str], arguments: argparse.Namespace
-) -> dict[str, Any]:
-    left = max(1.0, arguments.started + arguments.limit - time.time())
+def measured(names: list[str], folder: Path, arguments: argparse.Namespace) -> Iterator[dict]:
+    """Start cases together; when all are compiled, yield each one's result in turn."""
+    workers = [Process(name, folder / name, arguments) for name in names]
+    failures: dict[str, str] = {}
     try:
-        out, more = worker.communicate("go\n", timeout=left)
-    except (subprocess.TimeoutExpired, BrokenPipeError) as error:
-        return {"case": name, "error": repr(error), "said": said[-20:]}
-    warnings = [line for line in said if "train.compile" in line]
-    if worker.returncode:
-        return {"case": name, "error": (said + more.splitlines(True))[-12:]}
-    return json.loads(out.splitlines()[-1]) | {"warnings": warnings}
+        for worker in workers:
+            _attempt(worker, failures)
+        for worker in workers:
+            answer = "" if worker.name in failures else _attempt(worker, failures, "measure")
+            if worker.name in failures:
+                yield {"case": worker.name, "error": failures[worker.name]}
+            else:
+                yield json.loads(answer) | {"warnings": worker.warnings()}
+            worker.end()
+    finally:
+        for worker in workers:
+            worker.end()
 
 
-def line(result: dict[str, Any]) -> str:
-    """Return a result as a line of the table."""
-    if "error" in result:
-        return f"{result['case']:<20} {''.join(result['error'])}"
-    released, reach = (
-        f"{pair[0]:6.0f} ms {pair[1]:5.1f} GB" if pair else f"{'-':>18}"
-        for pair in (result["released_ms_gb"], result["reach_ms_gb"])
-    )
-    seconds = result["seconds_from_process_start"]
-    return (
-        f"{result['case']:<20} {result['median_ms']:8.2f} ms {result['peak_gb']:5.1f} GB"
-        f"   first step {seconds['first_step']:5.1f} s   floor {result['floor_ms']:6.1f} ms"
-        f"   released {released}   reach {reach}"
-        f"   {result['graphs']} compiled graphs {''.join(result['warnings'])}"
-    )
+def _attempt(worker: Process, failures: dict[str, str], line: str = "") -> str:
+    try:
+        return worker.ask(line)
+    except RuntimeError as error:
+        failures[worker.name] = str(error)
+        return ""
+
+
+def packed(name: str, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the steps a second of 1, 2, 4, ... runs that share the device."""
+    runs = min(CASES[name].runs, 2) if arguments.rehearse else CASES[name].runs
+    seconds = 0.2 if arguments.rehearse else WINDOW
+    workers = [Process(name, folder / f"{name}_{i}", arguments) for i in range(runs)]
+    rates: dict[str, float] = {}
+    try:
+        for worker in workers:
+            worker.ask()
+        count = 1
+        while count <= runs:
+            rates[str(count)] = sum(_together(workers[:count], seconds)) / seconds
+            count *= 2
+    except RuntimeError as error:
+        return {"case": name, "error": str(error), "steps_per_second": rates}
+    finally:
+        for worker in workers:
+            worker.end()
+    return {"case": name, "steps_per_second": rates}
+
+
+def _together(workers: list[Process], seconds: float) -> list[int]:
+    for worker in workers:
+        _open(worker.process.stdin).write(f"{seconds}\n")
+        _open(worker.process.stdin).flush()
+    return [int(worker.ask()) for worker in workers]
+
+
+def results_of(group: str, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield the results of a group's cases."""
+    names = group.split(",")
+    with tempfile.TemporaryDirectory(prefix="bench_step_") as folder:
+        plain = [name for name in names if not CASES[name].runs]
+        yield from measured(plain, Path(folder), arguments)
+        for name in names:
+            if CASES[name].runs:
+                yield packed(name, Path(folder), arguments)
 
 
 def main() -> int:
-    """Run the cases and print the table; 1 if one failed."""
+    """Run the cases and print the table; 1 if one failed or ran eager though it was to compile."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", default=list(CASES), metavar="CASE[,CASE...]")
+    parser.add_argument("groups", nargs="*", default=GROUPS, metavar="CASE[,CASE...]")
     parser.add_argument("--set", action="append", default=[], metavar="BINDING")
     parser.add_argument("--output", type=Path, default=HERE / "results" / "step.json")
-    parser.add_argument("--limit", type=float, default=1800, help="seconds for everything")
-    parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--started", type=float, default=time.time(), help=argparse.SUPPRESS)
+    parser.add_argument("--limit", type=float, default=200, help="seconds for a case")
+    parser.add_argument("--rehearse", action="store_true", help="tiny, and labelled so")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="print a file's table and leave")
     arguments = parser.parse_args()
-    if arguments.worker:
-        print(json.dumps(measure(arguments.cases[0], arguments)))
+    if arguments.table is not None:
+        print(table(json.loads(arguments.table.read_text())))
         return 0
-    results = []
-    for group in arguments.cases:
-        results += run_group(group.split(","), arguments)
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(results, indent=1) + "\n")
-        if time.time() > arguments.started + arguments.limit:
-            break
-    print("\n".join(line(result) for result in results))
-    return int(any("error" in result for result in results))
+    unknown = {n for group in arguments.groups for n in group.split(",")} - CASES.keys()
+    if unknown:
+        parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    results: list[dict[str, Any]] = []
+    for group in arguments.groups:
+        for result in results_of(group, arguments):
+            results.append(result | {"rehearsal": arguments.rehearse})
+            arguments.output.write_text(json.dumps(results, indent=1) + "\n")
+            print(table(results[-1:]), file=sys.stderr, flush=True)
+    print(table(results))
+    return int(any("error" in r or r.get("fell_back") for r in results))
 
 
 if __name__ == "__main__":

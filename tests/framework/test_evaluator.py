@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from framework.evaluator import Evaluator
+from framework.passes import Passes
 from framework.protocols import Query, Tangent
 
 
@@ -97,6 +98,26 @@ def test_a_detached_derivative_has_the_value_but_no_gradient(network):
     torch.testing.assert_close(result.dF, reference(network, inputs, tangent_of(inputs))[1])
     assert result.F.requires_grad
     assert not result.derivative.requires_grad
+
+
+@pytest.mark.parametrize("detach", [False, True])
+@pytest.mark.parametrize("kind", [Blocks, Whole])
+def test_passes_in_pairs_have_the_numbers_of_passes_apart(network, kind, detach):
+    model = network if kind is Blocks else Whole(network)
+    jump, plain, still = arguments(3, 1), arguments(2, 2), arguments(4, 3)
+    queries = (
+        Query(*plain),
+        Query(*jump, tangent=tangent_of(jump, detach=detach)),
+        Query(*still, gradient=False),
+    )
+
+    def found(**options):
+        first, second, third = Evaluator(model, passes=Passes(**options))(*queries)
+        values = (first.F, second.F, second.derivative, third.F)
+        loss = sum(value.square().sum() for value in values)
+        return *values, *torch.autograd.grad(loss, list(network.parameters()))
+
+    torch.testing.assert_close(found(pairs=True), found())
 
 
 def test_averages_are_evaluated_with_their_own_weights_and_without_gradient(network):

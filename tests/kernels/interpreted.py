@@ -106,9 +106,15 @@ def test_tensor_descriptors():
     tuning.load(before)
 
 
-@pytest.mark.parametrize("D", [1, 40, 72, 128, 256])
-def test_head_sizes(D):
-    compare(*draw(1, 1, 20, 35, D, torch.float32))
+@pytest.mark.parametrize(
+    ("D", "dtype"),
+    [
+        (1, torch.float32), (40, torch.float32), (72, torch.float16), (128, torch.float32),
+        (256, torch.float32),
+    ],
+)  # fmt: skip
+def test_head_sizes(D, dtype):
+    compare(*draw(1, 1, 20, 35, D, dtype))
 
 
 @pytest.mark.parametrize(("Nq", "Nk"), [(1, 1), (1, 40), (40, 1), (33, 32)])
@@ -122,9 +128,14 @@ def test_sharp_softmax_keeps_its_accuracy():
     compare(*draw(1, 1, 96, 64, 64, torch.bfloat16, size=30.0), limit=6e-3)
 
 
-def test_sharp_softmax_in_float32_is_as_good_as_dense_float32():
-    primals, tangents, cotangents = draw(1, 1, 64, 64, 64, torch.float32, size=30.0)
-    compare(primals, tangents, cotangents, limit=1e-3)
+def test_sharp_softmax_in_float32():
+    # In float32 sums of size 900 alone would put 3e-4 into dq.
+    compare(*draw(1, 1, 64, 64, 64, torch.float32, size=30.0))
+
+
+def test_one_query_with_few_keys():
+    # Many heads, so that roundings average out; row sums from a rounded o would give 3.6e-3.
+    compare(*draw(1, 24, 1, 5, 16, torch.bfloat16))
 
 
 def test_scale_is_used():
@@ -323,7 +334,7 @@ def test_tuning_records_the_fastest():
         run()
         return next(times)
 
-    found = kernels.tune(*primals, *tangents, timer=timer, among=lambda kernel, head: [slow, fast])
+    found = kernels.tune(*primals, *tangents, timer=timer, among=lambda case: [slow, fast])
     assert found == {"forward": fast, "query": fast, "key": fast}
     assert all("interpreter/" in key for key in tuning.export())
     tuning.clear()

@@ -1,10 +1,16 @@
-"""The kernels on a GPU, at full size: accuracy, modes, layouts, devices and memory."""
+"""The kernels on a GPU, at full size: accuracy, modes, layouts, devices and memory.
+
+Most of the time is compilation: `python -m pytest tests/kernels/test_gpu.py -n 8` where
+pytest-xdist is installed.
+"""
 
 import pytest
 import torch
+from torch.autograd import forward_ad
+from torch.utils.checkpoint import checkpoint
 
 import kernels
-from kernels import tuning
+from kernels.ops import backward_op, forward_op
 
 pytestmark = [
     pytest.mark.gpu,
@@ -28,53 +34,91 @@ def draw(B, H, Nq, Nk, D, dtype, size=1.0, seed=0):
 
 
 def results(attend, xs, cotangents):
-    leaves = [x.detach().requires_grad_() for x in xs]
+    """Outputs and gradients; None among the inputs or cotangents is left out."""
+    leaves = [None if x is None else x.detach().requires_grad_() for x in xs]
     outputs = attend(*leaves)
-    return [*outputs, *torch.autograd.grad(outputs, leaves, cotangents)]
+    given = [(y, g) for y, g in zip(outputs, cotangents) if g is not None]
+    grads = torch.autograd.grad(
+        [y for y, _ in given], [x for x in leaves if x is not None], [g for _, g in given],
+        allow_unused=True, materialize_grads=True,
+    )  # fmt: skip
+    return [*outputs, *grads]
 
 
-def compare(xs, *, causal=False):
+def compare(xs, *, causal=False, limit=None):
     found = results(lambda *ys: kernels.attention_jvp(*ys, causal=causal), xs[:6], xs[6:])
-    wide = [x.double() for x in xs]
+    wide = [None if x is None else x.double() for x in xs]
     expected = results(
         lambda *ys: kernels.dense_attention_jvp(*ys, causal=causal), wide[:6], wide[6:]
     )
-    errors = [error(a, b) for a, b in zip(found, expected)]
+    assert all(torch.isfinite(x).all() for x in found)
+    errors = [error(a, b) if b.norm() > 0 else a.norm().item() for a, b in zip(found, expected)]
     print([f"{e:.1e}" for e in errors])
-    assert max(errors) <= LIMIT[xs[0].dtype], errors
+    assert max(errors) <= (limit or LIMIT[xs[0].dtype]), errors
 
 
 @pytest.mark.parametrize(
     ("dtype", "D", "causal"),
     [
         (torch.bfloat16, 16, False), (torch.bfloat16, 64, False), (torch.bfloat16, 64, True),
-        (torch.bfloat16, 72, False), (torch.bfloat16, 128, True), (torch.bfloat16, 256, True),
+        (torch.bfloat16, 72, False), (torch.bfloat16, 96, True), (torch.bfloat16, 128, True),
+        (torch.bfloat16, 192, False), (torch.bfloat16, 256, True),
         (torch.float16, 64, True), (torch.float16, 128, False),
-        (torch.float32, 64, True), (torch.float32, 256, False),
+        (torch.float32, 64, True), (torch.float32, 72, False), (torch.float32, 256, False),
     ],
 )  # fmt: skip
 def test_accuracy(dtype, D, causal):
     compare(draw(2, 3, 300, 333, D, dtype), causal=causal)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("D", [64, 128])
+@pytest.mark.parametrize(
+    ("dtype", "D"),
+    [
+        (torch.bfloat16, 64), (torch.bfloat16, 128),
+        (torch.float16, 64), (torch.float16, 128), (torch.float32, 64),
+    ],
+)  # fmt: skip
 def test_large_logits(dtype, D):
-    xs = draw(1, 4, 1024, 1024, D, dtype, size=30.0)
-    if dtype == torch.bfloat16:
-        return compare(xs)
-    # float32 sums of products of size 900 carry 1e-4 into the exponent: float16 shows that.
-    LIMIT_HERE = 1.5e-3
-    found = results(lambda *ys: kernels.attention_jvp(*ys), xs[:6], xs[6:])
-    wide = [x.double() for x in xs]
-    expected = results(lambda *ys: kernels.dense_attention_jvp(*ys), wide[:6], wide[6:])
-    assert max(error(a, b) for a, b in zip(found, expected)) < LIMIT_HERE
-    return None
+    # A tensor core adds 16 products at a time in float32 and cuts off: D / 16 errors of up to
+    # 2^-23 of logits that reach 4000, in P and all that follows. 16 bits of P hide that in
+    # bfloat16; float16 shows it, whatever the formulas.
+    limit = 1.5e-3 if dtype == torch.float16 else None
+    compare(draw(1, 4, 1024, 1024, D, dtype, size=30.0), limit=limit)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_long_rows(dtype):
     compare(draw(1, 1, 128, 16384, 64, dtype))
+
+
+@pytest.mark.parametrize(("Nq", "Nk"), [(1, 5), (5, 1), (1, 1)])
+def test_few_tokens(Nq, Nk):
+    # With one key P is 1 and the gradients of q and k are zero but for rounding.
+    xs = draw(2, 400, Nq, Nk, 64, torch.bfloat16)
+    if Nk > 1:
+        return compare(xs)
+    o, to = kernels.attention_jvp(*xs[:6])
+    assert error(o, xs[2].double().expand_as(o)) < 1e-6
+    assert error(to, xs[5].double().expand_as(to)) < 1e-6
+    return None
+
+
+@pytest.mark.parametrize("absent", [(3,), (4, 5), (3, 4), (6,), (7,)])
+def test_missing_tangents_and_cotangents(absent):
+    xs = draw(1, 2, 200, 150, 64, torch.bfloat16)
+    compare([None if i in absent else x for i, x in enumerate(xs)], causal=True)
+
+
+def test_empty_batch():
+    xs = [x[:0] for x in draw(1, 2, 64, 64, 64, torch.bfloat16)]
+    assert all(x.numel() == 0 for x in results(kernels.attention_jvp, xs[:6], xs[6:]))
+
+
+def test_rows_that_the_copy_engine_cannot_read():
+    # Two bytes off 16-byte alignment, and a batch of stride 0: pointers instead of descriptors.
+    wide = draw(1, 2, 1024, 1024, 72, torch.bfloat16)
+    compare([x[..., 1:65] for x in wide])
+    compare([x[:, :1, :, :64].expand(1, 2, 1024, 64) for x in wide])
 
 
 def test_tokens_first_and_packed_inputs():
@@ -91,19 +135,80 @@ def test_tf32_only_on_request():
     assert 2e-5 < error(kernels.attention_jvp(*xs, tf32=True)[0], exact) < 3e-3
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-def test_compiled_whole_with_reverse_over_jvp(backend):
-    q, k, v, tq, tk, tv, *_ = draw(2, 3, 128, 128, 64, torch.bfloat16)
+def jvp_of(attend, primals, tangents):
+    return torch.func.jvp(attend, primals, tangents)
 
+
+def dual_of(attend, primals, tangents):
+    with forward_ad.dual_level():
+        duals = [forward_ad.make_dual(x, t) for x, t in zip(primals, tangents)]
+        return tuple(forward_ad.unpack_dual(attend(*duals)))
+
+
+def loss_of(mode, attend, tangents):
     def loss(q, k, v):
-        o, to = torch.func.jvp(kernels.attention, (q, k, v), (tq, tk, tv))
+        o, to = mode(attend, (1.5 * q, k, v), tangents)
         return (o.float().sin() + to.float().cos()).sum()
 
-    leaves = [x.requires_grad_() for x in (q, k, v)]
-    compiled = torch.compile(loss, fullgraph=True, backend=backend)
-    expected = torch.autograd.grad(loss(*leaves), leaves)
-    for a, b in zip(torch.autograd.grad(compiled(*leaves), leaves), expected):
-        assert error(a, b.double()) < 1e-2
+    return loss
+
+
+def reverse(loss, primals):
+    leaves = [x.detach().requires_grad_() for x in primals]
+    return torch.autograd.grad(loss(*leaves), leaves)
+
+
+def checkpointed(loss, primals):
+    return reverse(lambda *xs: checkpoint(loss, *xs, use_reentrant=False), primals)
+
+
+def functional(loss, primals):
+    return torch.func.grad(loss, argnums=(0, 1, 2))(*primals)
+
+
+class TestModes:
+    """float32 against the dense backend, so that only a wrong rule can differ."""
+
+    xs = property(lambda self: draw(2, 2, 100, 130, 64, torch.float32))
+
+    def assert_same(self, found, expected):
+        for a, b in zip(found, expected, strict=True):
+            assert error(a, b.double()) < 2e-5
+
+    def test_plain(self):
+        q, k, v = self.xs[:3]
+        self.assert_same([kernels.attention(q, k, v)], [kernels.dense_attention(q, k, v)])
+
+    @pytest.mark.parametrize("mode", [jvp_of, dual_of])
+    def test_forward(self, mode):
+        primals, tangents = tuple(self.xs[:3]), tuple(self.xs[3:6])
+        expected = jvp_of(kernels.dense_attention, primals, tangents)
+        self.assert_same(mode(kernels.attention, primals, tangents), expected)
+
+    @pytest.mark.parametrize("mode", [jvp_of, dual_of])
+    @pytest.mark.parametrize("way", [reverse, checkpointed, functional])
+    def test_reverse_over_forward(self, mode, way):
+        if mode is dual_of and way is not reverse:
+            pytest.skip("torch has no forward_ad inside torch.func.grad or a checkpoint")
+        primals, tangents = tuple(self.xs[:3]), tuple(self.xs[3:6])
+        expected = reverse(loss_of(jvp_of, kernels.dense_attention, tangents), primals)
+        self.assert_same(way(loss_of(mode, kernels.attention, tangents), primals), expected)
+
+    @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+    def test_compiled_whole(self, backend):
+        primals, tangents = tuple(self.xs[:3]), tuple(self.xs[3:6])
+        loss = loss_of(jvp_of, kernels.attention, tangents)
+        compiled = torch.compile(loss, fullgraph=True, backend=backend)
+        expected = reverse(loss_of(jvp_of, kernels.dense_attention, tangents), primals)
+        self.assert_same(reverse(compiled, primals), expected)
+
+    def test_opcheck(self):
+        xs = draw(1, 2, 70, 50, 64, torch.float32)
+        options = (0.125, False, False)
+        torch.library.opcheck(forward_op, (*[x.requires_grad_() for x in xs[:6]], *options))
+        fixed = [x.detach() for x in xs[:6]]
+        saved = forward_op(*fixed, *options)
+        torch.library.opcheck(backward_op, (*xs[6:], *fixed, *saved, *options))
 
 
 def test_repeats_bit_for_bit():
@@ -118,8 +223,10 @@ def test_second_gpu():
     compare(xs)
 
 
-def test_peak_memory_is_outputs_gradients_and_statistics():
-    xs = draw(8, 18, 1024, 1024, 64, torch.bfloat16)
+@pytest.mark.parametrize("shape", [(32, 18, 256), (8, 18, 1024)])
+def test_peak_memory_is_outputs_gradients_and_statistics(shape):
+    B, H, N = shape
+    xs = draw(B, H, N, N, 64, torch.bfloat16)
     leaves = [x.requires_grad_() for x in xs[:6]]
     torch.cuda.empty_cache()  # a cached block is handed out whole where it is a little too large
     torch.cuda.synchronize()
@@ -127,11 +234,5 @@ def test_peak_memory_is_outputs_gradients_and_statistics():
     before = torch.cuda.memory_allocated()
     outputs = kernels.attention_jvp(*leaves)
     torch.autograd.grad(outputs, leaves, xs[6:])
-    # 8 tensors of 18 MiB, 4 numbers and a flag a query: 146.4; the allocator may round 0.9 up.
-    assert (torch.cuda.max_memory_allocated() - before) / 2**20 < 147.5
-
-
-def test_settings_of_every_case_fit_the_gpu():
-    for kernel in tuning.KERNELS:
-        case = tuning.Case(kernel, "some GPU", torch.bfloat16, 64, 1024, False, 3)
-        assert tuning.choose(case).block_m >= 16
+    # 8 tensors of 18 MiB and 4 numbers a query.
+    assert (torch.cuda.max_memory_allocated() - before) / 2**20 <= 146.25

@@ -14,8 +14,8 @@ from tests.launch.test_train import SMALL, train
 HUGE_RATE = "optimizers.adamw.lr = 1e20"
 
 
-def explain(monkeypatch, capsys, directory):
-    monkeypatch.setattr(sys, "argv", ["explain.py", str(directory)])
+def explain(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["explain.py", *map(str, arguments)])
     with pytest.raises(SystemExit) as end:
         main(program)
     told = capsys.readouterr()
@@ -65,10 +65,53 @@ def test_explain_tells_a_divergence_in_a_screenful(diverged, monkeypatch, capsys
     assert len(out.splitlines()) <= 40
 
 
-def recorded(folder, beat, steps=()):
+OVERFLOW = [
+    *SMALL,
+    "train.steps = 300",
+    "train.precision = 'fp16'",
+    "optimizers.adamw.lr = 2.0",
+    "train.schedule = @schedules.warmup()",
+    "schedules.warmup.warmup_steps = 300",
+    "evaluation.every = 300",
+    "logging.checkpoint_every = 50",
+]
+
+
+def test_an_overflow_in_half_precision_is_told_with_its_last_64_steps(
+    tmp_path, monkeypatch, capsys
+):
+    run = tmp_path / "run"
+    assert train(run, sets=OVERFLOW).returncode == 1
+    beat = json.loads((run / "heartbeat.json").read_text())
+    last = beat["diverged_step"]
+    steps = list(range(max(1, last - 63), last + 1))  # with torch 2.13 it breaks at step 139
+    flight = read_run(run).flight_recorder
+    assert flight["step"].tolist() == steps
+    for name in ("loss/total", "loss/terminal", "loss/flow_matching", "jvp_norm"):
+        assert np.isfinite(flight[name]).tolist() == [step < last for step in steps]
+    assert "of the trained weights: its " in beat["origin"]
+    _, out, _ = explain(monkeypatch, capsys, run, "--steps", 64)
+    rows = [line.split()[0] for line in out.splitlines() if line.strip()[:1].isdecimal()]
+    assert [int(step) for step in rows] == steps
+    assert "first     " + beat["origin"] in out
+    assert "train.precision = 'fp32'" in out
+
+
+def test_updates_that_half_precision_skipped_are_counted(tmp_path, monkeypatch, capsys):
+    steps = [{"step": k, "loss/total": 1.0, "gradient_norm": norm}
+             for k, norm in enumerate([np.inf, 1.0, np.nan, 1.0])]  # fmt: skip
+    beat = {"state": "diverged", "diverged_step": 4, "cause": "loss/total not finite"}
+    settings = {"train.precision": "fp16"}
+    _, out, _ = explain(monkeypatch, capsys, recorded(tmp_path / "a", beat, steps, **settings))
+    assert "skipped   2 of 4 recorded updates" in out
+    _, out, _ = explain(monkeypatch, capsys, recorded(tmp_path / "b", beat, steps))
+    assert "skipped" not in out
+
+
+def recorded(folder, beat, steps=(), **settings):
     """A run folder as the trainer leaves it."""
     config = RunConfig("train.steps = 9\n", {"train.steps": 9, "optimizers.adamw.lr": 0.1,
-                       "train.clip_norm": None}, "0", "g", "a", 0)  # fmt: skip
+                       "train.clip_norm": None, **settings}, "0", "g", "a", 0)  # fmt: skip
     with RunWriter(folder, config=config) as writer:
         for step in steps:
             writer.flight_record(step)

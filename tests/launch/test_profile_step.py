@@ -35,6 +35,7 @@ def test_json_says_where_time_goes_and_a_trace_is_written(tmp_path):
     assert len(found["kernels"]) == 10
     assert found["matrix_operations"] > 0
     assert found["utilisation"] is None
+    assert found["compiled"] is False
     assert "traceEvents" in json.loads(trace.read_text())
 
 

@@ -129,9 +129,13 @@ def test_tensorboard_shows_what_the_trainer_wrote(grid):
         experiment = ask(address, "plugin/hparams/experiment", {"hparamsLimit": 10})
         found = {info["name"] for info in experiment["hparamInfos"]}
         assert found == {"arm", "seed", "optimizers.adamw.lr"}
+        assert [metric["name"]["tag"] for metric in experiment["metricInfos"]] == ["ranked by/fd"]
         request = {"allowedStatuses": ["STATUS_UNKNOWN"], "colParams": [], "sliceSize": 100}
         groups = ask(address, "plugin/hparams/session_groups", request)
         assert groups["totalSize"] == len(names)
+        sessions = [session for g in groups["sessionGroups"] for session in g["sessions"]]
+        values = [one["value"] for session in sessions for one in session["metricValues"]]
+        assert len(sessions) == 6 and len(values) == 4  # two diverged before their first score
 
 
 def test_the_report_counts_what_diverged_and_ranks_it_last(grid):

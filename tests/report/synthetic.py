@@ -34,7 +34,7 @@ class SyntheticReader:
 
     def facts(self, directory: Path) -> RunFacts:
         return RunFacts(
-            git_commit="0123456789abcdef",
+            commit="0123456789abcdef",
             host="node-1",
             device="cpu",
             command="python launch/train.py --gin config.gin",
@@ -120,7 +120,7 @@ def _run(truth: Truth, arm: str, variant: str, seed: int) -> tuple:
     cause = "loss is not finite (terminal term)" if lost else ""
     return (
         arm, variant, seed, "0" * 8, name, state, step, truth.steps, speed * step, speed,
-        truth.flops_per_step, cause, lost or np.nan,
+        truth.flops_per_step, cause, lost or np.nan, "0123456789abcdef",
     )  # fmt: skip
 
 

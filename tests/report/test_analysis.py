@@ -241,3 +241,14 @@ def test_another_grid_is_compared_arm_by_arm():
     assert analysis.against["pairs"].tolist() == [5, 5, 5, 4]
     np.testing.assert_allclose(analysis.against["difference"], -2.0)
     assert list(analysis.against.index) == list(analysis.ranking.index)
+
+
+def test_a_comparison_of_two_grids_leaves_no_arm_out():
+    lost = {("decay=0", seed): 50 for seed in range(5)}
+    before = four_arms(diverged={**lost, ("decay=0.9", 0): 50})
+    table = analyse(four_arms(diverged=lost), against=before).against
+    assert (
+        table.loc["decay=0", "verdict"] == "no score in either; 5 diverged before; 5 diverged after"
+    )
+    assert table.loc["decay=0.9", "verdict"].endswith("; 1 diverged before")
+    assert table.index[-1] == "decay=0"

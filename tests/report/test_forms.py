@@ -82,7 +82,21 @@ def test_each_number_leads_to_its_runs(tmp_path):
         assert any(link.endswith(f"{directory}/log.txt") for link in page.links)
     commands = re.findall(r"python launch/train\.py --gin [^<]+", paths.html.read_text())
     assert len(commands) >= 20
+    (explained,) = re.findall(r"python launch/explain\.py ([^<]+)", paths.html.read_text())
+    assert explained.startswith("runs/synthetic/decay=0/seed=1-")
     assert "commit" in "".join(page.text) and "0123456789" in "".join(page.text)
+
+
+def test_an_interaction_of_two_levels_is_told_once(tmp_path):
+    levels = {"m.a": ("1", "2"), "m.b": ("@x.p()", "@x.q()", "@x.r()")}
+    settings = {f"a={a},b={b}": {"m.a": a, "m.b": b} for a in levels["m.a"] for b in levels["m.b"]}
+    effects = {arm: float(k % 4) for k, arm in enumerate(settings)}
+    grid = build(Truth(effects=effects, settings=settings, axes=levels))
+    text = write_report(analyse(grid), tmp_path).markdown.read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| a = ")]
+    assert sorted(row.split("|")[1].strip() for row in rows) == [
+        "a = 1, b = p", "a = 1, b = q", "a = 1, b = r",
+    ]  # fmt: skip
 
 
 def test_names_are_escaped_in_every_form(tmp_path):

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,21 @@ def test_report_with_samples_and_copies(grid):
     assert "0123abcd" in paths.html.read_text()
     assert "../gap/seed=0-gap00000/config.gin" in paths.html.read_text()
     assert findings(grid).ranking["n"].tolist() == [3, 3, 2]
+
+
+def test_what_an_arm_leaves_to_the_base_is_read_from_its_run(tmp_path):
+    grid = write_grid(tmp_path / "stored")
+    manifest = json.loads((grid / "grid.json").read_text())
+    manifest["arms"][1]["settings"] = {"train.steps": "80"}
+    (grid / "grid.json").write_text(json.dumps(manifest))
+    text = write(grid).markdown.read_text()
+    table = text.partition("## What the arms differ in")[2].partition("## Runs")[0]
+    rows = {
+        line.split("|")[1].strip(): line.split("|")[3].strip() for line in table.splitlines()[4:7]
+    }
+    assert rows == {"gap": "40", "gap_star": "80", "clamp": "40"}
+    page = (grid / "report/report.html").read_text()
+    assert re.search(r"<b>gap_star</b> <span class=.soft.>[^/]*train.steps = 80", page)
 
 
 def test_a_damaged_run_is_named_and_left_out(tmp_path):

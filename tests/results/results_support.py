@@ -24,6 +24,8 @@ def make_config(**changes) -> RunConfig:
         "device": "cpu",
         "command": "python launch/train.py --gin run.gin",
         "sources": {"losses.tvm": "abc"},
+        "metric": "fd",
+        "metric_nfe": 1,
     }
     return RunConfig(**{**values, **changes})
 

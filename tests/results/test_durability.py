@@ -3,8 +3,6 @@
 import os
 import random
 import resource
-import select
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,57 +11,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from results_support import make_config, record_step, value_at
 
 from framework.results import RunWriter, StorageError, load, read_run
+from tests.results import kills
+from tests.results.kills import assert_whole_up_to, in_child, kill_after
+from tests.results.results_support import make_config, record_step, value_at
 
 KILLS = 110
 MEGABYTE = 2**20
-
-
-def in_child(work):
-    """Runs `work(report)` in a forked child; returns its pid and a pipe of the steps it reports."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.close(reading)
-            work(lambda step: os.write(writing, step.to_bytes(8, "little")))
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(writing)
-    return child, reading
-
-
-def kill_after(child, pipe, reports, seconds):
-    """Kills the child `seconds` after its n-th report, and returns the last step it reported."""
-    step = 0
-    for _ in range(reports):
-        data = os.read(pipe, 8)
-        if not data:
-            break
-        step = int.from_bytes(data, "little")
-    select.select([], [], [], seconds)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    while data := os.read(pipe, 8):
-        step = int.from_bytes(data, "little")
-    os.close(pipe)
-    return step
-
-
-def assert_whole_up_to(directory, flushed):
-    """The run has every step from 1 on to at least `flushed`, each once, with its value."""
-    scalars = read_run(directory).scalars
-    steps = scalars["lr"]["step"].to_numpy() if scalars else np.empty(0, int)
-    last = len(steps)
-    np.testing.assert_array_equal(steps, np.arange(1, last + 1))
-    assert last >= flushed
-    for tag, points in scalars.items():
-        np.testing.assert_array_equal(points["value"], [value_at(tag, s) for s in points["step"]])
-    return last
 
 
 @pytest.fixture
@@ -78,40 +33,12 @@ def fast_path(tmp_path):
 
 def test_a_hundred_kills_lose_nothing(fast_path):
     run = fast_path / "run"
-    rng = random.Random(0)
-    resumed, furthest = None, 0
-
-    def train(report):
-        options = {"flush_seconds": 1e9, "publish_seconds": 1e9}
-        with RunWriter(run, config=make_config(), resume_step=resumed, **options) as writer:
-            report(resumed or 0)
-            for step in range((resumed or 0) + 1, 10**9):
-                record_step(writer, step)
-                if step % 15 == 0:
-                    writer.publish()
-                elif step % 5 == 0:
-                    writer.flush()
-                    report(step)
-
-    for _ in range(KILLS):
-        child, pipe = in_child(train)
-        flushed = kill_after(child, pipe, rng.randint(0, 1), rng.uniform(0, 0.01))
-        if (run / "results.journal").exists():
-            kept = max(flushed, resumed or 0)
-            if (run / "results.h5").exists():
-                with h5py.File(run / "results.h5") as file:
-                    assert file["config"].attrs["grid"] == "ema_target"
-            furthest = max(furthest, assert_whole_up_to(run, kept))
-            # the newest checkpoint lies at some flushed step; from 0 the run starts over
-            if kept > 300:
-                resumed = 0
-            elif flushed > (resumed or 0):
-                resumed = flushed - rng.randint(0, 4)
-    assert furthest > 40
-
-    last = 310
-    with RunWriter(run, config=make_config(), resume_step=resumed) as writer:
-        for step in range(resumed + 1, last + 1):
+    met = kills.rehearse(run, KILLS)
+    assert met.kills == KILLS and met.opened > KILLS / 2
+    assert met.furthest > 40
+    last = kills.START_OVER + 10
+    with RunWriter(run, config=make_config(), resume_step=met.resumed) as writer:
+        for step in range(met.resumed + 1, last + 1):
             record_step(writer, step)
     assert assert_whole_up_to(run, last) == last
     evaluations = read_run(run).evaluations

@@ -9,7 +9,6 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from results_support import evaluate, make_config, record_step, value_at, write_run
 
 from framework.results import (
     DamagedRunError,
@@ -20,6 +19,7 @@ from framework.results import (
     load,
     read_run,
 )
+from tests.results.results_support import evaluate, make_config, record_step, value_at, write_run
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +52,10 @@ def test_runs_that_were_put_away_are_left_out(grids, tmp_path):
 def test_one_tidy_frame_of_many_runs(grids):
     frame = load(grids)
     expected = "grid arm seed identity step kind metric nfe block w weights sampler time_grid "
-    expected += "direction samples value time run"
-    assert list(frame.columns[:18]) == expected.split()
-    assert list(frame.columns[18:]) == [
+    expected += "direction samples value time commit run"
+    assert list(frame.columns[:19]) == expected.split()
+    assert set(frame["commit"]) == {"c0ffee"}
+    assert list(frame.columns[19:]) == [
         "losses.tvm.target_decay",
         "train.compile",
         "losses.tvm.time_sampler",

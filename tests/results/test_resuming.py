@@ -5,9 +5,9 @@ import warnings
 
 import numpy as np
 import pytest
-from results_support import make_config, record_step, write_run
 
 from framework.results import DamagedRunError, DamagedRunWarning, RunWriter, read_run
+from tests.results.results_support import make_config, record_step, write_run
 
 
 def values_of(run):

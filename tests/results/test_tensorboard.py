@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from results_support import make_config, record_step, value_at
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c as reference
 from tensorboard.plugins.custom_scalar import layout_pb2
@@ -17,7 +16,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from framework.results import RunWriter
 from framework.results.event_file import masked_crc32c
-from framework.results.tensorboard import TensorBoardWriter, image_grid
+from framework.results.tensorboard import image_grid
+from tests.results.results_support import evaluate, make_config, record_step, value_at
 from tests.tensorboard_server import ask, serve
 
 
@@ -57,7 +57,7 @@ def test_scalars_images_and_text(tmp_path):
 
 
 def test_one_hparams_entry_in_the_runs_own_folder(tmp_path):
-    varied = {"decay": 0.99, "sampler": "gap", "compile": True, "shape": [1, 2]}
+    varied = {"decay": "0.99", "sampler": "@gap()", "compile": True, "shape": [1, 2]}
     write(tmp_path, varied=varied, seed=7)
     write(tmp_path, 21, 25, resume_step=20, varied=varied, seed=7)
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["tensorboard"]
@@ -70,6 +70,7 @@ def test_one_hparams_entry_in_the_runs_own_folder(tmp_path):
     assert hparams["seed"].number_value == 7
     assert hparams["compile"].bool_value is True
     assert hparams["shape"].string_value == "[1, 2]"
+    assert hparams["sampler"].string_value == "@gap()"
 
 
 def test_layouts_gather_the_arms(tmp_path):
@@ -104,15 +105,25 @@ def test_a_resumed_run_has_no_doubles(tmp_path, resume_step, first):
     assert len(found.Tensors("config/gin")) == 1
 
 
-def test_the_writer_alone_takes_the_same_calls(tmp_path):
-    writer = TensorBoardWriter(tmp_path / "tensorboard", config=make_config())
-    record_step(writer, 10)
-    writer.scalar("lr", 11, float("nan"))
-    writer.close()
-    writer.close()
+def test_the_grids_metric_is_the_mean_over_blocks_of_one_way_to_measure(tmp_path):
+    with RunWriter(tmp_path, config=make_config(), tensorboard=True) as writer:
+        for step in (5, 10):
+            for block, value in enumerate((1.0, 2.0, 6.0)):
+                evaluate(writer, step, value + step, block=block, metric="fd@01ab")
+                if block == 1:
+                    writer.flush()
+            evaluate(writer, step, 99.0, metric="fd@01ab", nfe=2)
+            evaluate(writer, step, 99.0, metric="fd@01ab", weights="trained")
+            evaluate(writer, step, 99.0, metric="agreement")
+    last = {event.step: event.value for event in events(tmp_path).Scalars("ranked by/fd")}
+    assert last == {5: 8.0, 10: 13.0}
+
+
+def test_a_run_of_no_grid_declares_no_columns(tmp_path):
+    write(tmp_path, metric="")
     found = events(tmp_path)
-    assert [point.step for point in found.Scalars("lr")] == [10, 11]
-    assert np.isnan(found.Scalars("lr")[-1].value)
+    assert "_hparams_/experiment" not in found.summary_metadata
+    assert not [tag for tag in found.Tags()["scalars"] if tag.startswith("ranked by")]
 
 
 def test_image_grid_tiles_row_by_row():
@@ -122,9 +133,10 @@ def test_image_grid_tiles_row_by_row():
     assert grid[::2, ::2, 0].tolist() == [[1, 2, 3], [4, 5, 0]]
 
 
-@pytest.fixture
-def server(tmp_path):
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
     """A TensorBoard server over loopback on the runs of a small grid; its address."""
+    tmp_path = tmp_path_factory.mktemp("runs")
     for arm, seed in itertools.product(("a", "b"), range(2)):
         write(tmp_path / arm / f"seed={seed}", arm=arm, seed=seed, varied={"decay": arm})
     write(tmp_path / "a" / "seed=0", 11, 30, resume_step=10, arm="a", varied={"decay": "a"})
@@ -146,8 +158,20 @@ def test_a_real_server_shows_the_grid(server):
         category["title"] for category in ask(server, "plugin/custom_scalars/layout")["category"]
     ]
     assert titles == ["training", "evaluations"]
+
+
+def test_its_hparams_page_has_the_grids_metric_as_its_only_one(server):
     experiment = ask(server, "plugin/hparams/experiment", {"hparamsLimit": 10})
     assert {info["name"] for info in experiment["hparamInfos"]} == {"arm", "seed", "decay"}
-    request = {"allowedStatuses": ["STATUS_UNKNOWN"], "colParams": [], "sliceSize": 100}
+    (metric,) = experiment["metricInfos"]
+    assert metric["name"] == {"group": "", "tag": "ranked by/fd"}
+    assert metric["displayName"] == "fd at 1 NFE"
+    request = {"allowedStatuses": ["STATUS_UNKNOWN"], "sliceSize": 100}
+    request["colParams"] = [{"metric": metric["name"], "order": "ORDER_ASC"}]
     groups = ask(server, "plugin/hparams/session_groups", request)
-    assert groups["totalSize"] == len(runs)
+    assert groups["totalSize"] == 4
+    (sessions,) = {len(group["sessions"]) for group in groups["sessionGroups"]}
+    assert sessions == 1
+    shown = {g["sessions"][0]["name"]: g["metricValues"][0] for g in groups["sessionGroups"]}
+    assert shown["a/seed=1/tensorboard"]["value"] == pytest.approx(value_at("fd", 20), rel=1e-6)
+    assert shown["a/seed=0/tensorboard"]["trainingStep"] == 30

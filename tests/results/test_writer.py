@@ -7,7 +7,6 @@ import os
 import h5py
 import numpy as np
 import pytest
-from results_support import evaluate, make_config, record_step, value_at
 
 from framework.results import (
     RunWriter,
@@ -15,6 +14,7 @@ from framework.results import (
     StorageError,
     read_run,
 )
+from tests.results.results_support import evaluate, make_config, record_step, value_at
 
 
 def test_plain_h5py_reads_everything(tmp_path):

@@ -38,8 +38,10 @@ def draw_cost(analysis: Analysis) -> Figure | None:
     axes.step(line["seconds"], line["mean"], where="post", color=FAINT, linewidth=4, zorder=0)
     styles = pens([str(arm) for arm in table.index], analysis.baseline)
     others = table[[not styles[str(arm)].named for arm in table.index]]
-    axes.plot(others["seconds"], others["mean"], "o", color=SOFT, markersize=3.5, alpha=0.5,
-              markerfacecolor="white", zorder=2)  # fmt: skip
+    for rows, face in ((others.drop(front, errors="ignore"), "white"),
+                       (others.loc[others.index.intersection(front)], SOFT)):  # fmt: skip
+        axes.plot(rows["seconds"], rows["mean"], "o", color=SOFT, markersize=3.5, alpha=0.6,
+                  markerfacecolor=face, zorder=2)  # fmt: skip
     for arm, row in table.drop(index=others.index).iterrows():
         pen = styles[str(arm)]
         axes.errorbar(
@@ -54,5 +56,5 @@ def draw_cost(analysis: Analysis) -> Figure | None:
     axes.set_ylabel(f"{analysis.selection.title} ({analysis.selection.direction} is better)")
     axes.margins(x=0.12, y=0.12)
     grid_lines(axes)
-    legend(axes, sum(not pen.named for pen in styles.values()), analysis.baseline)
+    legend(axes, analysis, styles, dots=True)
     return figure

@@ -6,10 +6,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..analysis import Analysis
-from .style import canvas, grid_lines, legend, pens
+from .style import canvas, draw_faint, grid_lines, legend, pens
 
 BINS = 80
 """Points along a training curve; the scalars between them are averaged."""
+
+
+MOST_BANDS = 4
+"""Bands that can be told apart; with more arms only the best and the baseline have one."""
 
 
 def draw_curves(analysis: Analysis) -> Figure | None:
@@ -62,17 +66,21 @@ def _lines(axes: Axes, analysis: Analysis, rows: pd.DataFrame, markers: bool = T
     groups = dict(iter(spread.groupby("arm", sort=False)))
     arms = [arm for arm in analysis.ranking.index if arm in groups]
     styles = pens(arms, analysis.baseline)
-    for arm in arms:
+    faint = [groups[arm][["step", "mean"]].to_numpy(float) for arm in arms if not styles[arm].named]
+    draw_faint(axes, faint)
+    named = [arm for arm in arms if styles[arm].named]
+    banded = named if len(named) <= MOST_BANDS else [named[0], analysis.baseline]
+    for arm in named:
         data, pen = groups[arm], styles[arm]
         x, mean = data["step"].to_numpy(float), data["mean"].to_numpy(float)
         sd = data["std"].to_numpy(float)
         axes.plot(
-            x, mean, color=pen.color, linestyle=pen.line, linewidth=pen.width, alpha=pen.alpha,
+            x, mean, color=pen.color, linestyle=pen.line, linewidth=pen.width,
             marker=pen.marker if markers and len(x) < 30 else "", markersize=4,
-            zorder=pen.zorder, label=arm if pen.named else None,
+            zorder=pen.zorder, label=arm,
         )  # fmt: skip
-        if pen.named and np.isfinite(sd).any():
+        if np.isfinite(sd).any() and arm in banded:
             axes.fill_between(x, mean - sd, mean + sd, color=pen.color, alpha=0.13, linewidth=0)
     axes.set_xlabel("training step")
     grid_lines(axes)
-    legend(axes, sum(not pen.named for pen in styles.values()), analysis.baseline)
+    legend(axes, analysis, styles)

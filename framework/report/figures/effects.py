@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..analysis import Analysis
-from ..numbers import Span, readable_span, shorten
+from ..numbers import Span, readable_span
+from .labels import arm_labels
 from .style import BLUE, FAINT, INK, SOFT, VERMILLION, canvas, grid_lines
 
 MOST = 40
@@ -38,13 +39,17 @@ def draw_effects(analysis: Analysis) -> Figure | None:
     axes.axvline(0, color=INK, linewidth=1)
     axes.set_xlim(*span)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), [shorten(str(arm), 32) for arm in rows.index])
+    labels = arm_labels(analysis.grid.arm_names)
+    axes.set_yticks(range(len(rows)), [labels.of[str(arm)] for arm in rows.index])
+    if labels.keys:
+        axes.text(-0.02, 1.0, labels.keys, transform=axes.transAxes, ha="right", va="bottom",
+                  fontsize=8, color=SOFT)  # fmt: skip
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     grid_lines(axes, "x")
     arrow = "left" if analysis.selection.direction == "lower" else "right"
     axes.set_xlabel(
-        f"{analysis.selection.title}: difference to {shorten(analysis.baseline, 24)} "
+        f"{analysis.selection.title}: difference to {labels.of[analysis.baseline]} "
         f"({arrow} is better)"
     )
     return figure

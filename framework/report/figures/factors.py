@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from ..analysis import Analysis
 from ..numbers import shorten
+from .labels import level
 from .style import BLUE, INK, SKY, canvas, grid_lines
 
 MOST = 4
@@ -28,9 +29,10 @@ def draw_factors(analysis: Analysis) -> Figure | None:
         line = "-" if all(map(_is_number, rows["level"])) else ""
         axes.errorbar(x, effect, errors, color=BLUE, marker="o", linestyle=line, linewidth=1.2,
                       elinewidth=2.4, ecolor=SKY, markersize=5, capsize=0)  # fmt: skip
-        turn = 45 if len(rows) > 4 or rows["level"].str.len().max() > 8 else 0
+        names = [shorten(level(text), 18) for text in rows["level"]]
+        turn = 45 if sum(map(len, names)) > 28 else 0
         axes.set_xticks(
-            x, [shorten(level, 18) for level in rows["level"]], rotation=turn,
+            x, names, rotation=turn,
             ha="right" if turn else "center", fontsize=8,
         )  # fmt: skip
         share = f" ({100 * shares[factor]:.0f} % of the variance)"

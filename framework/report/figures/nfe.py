@@ -7,7 +7,7 @@ from matplotlib.ticker import NullLocator
 from ..analysis import Analysis
 from ..metric_rows import metric_by_nfe
 from ..selection import Selection
-from .style import Pen, canvas, grid_lines, legend, pens
+from .style import Pen, canvas, draw_faint, grid_lines, legend, pens
 
 MOST = 3
 """Metrics drawn, the one ranked by first."""
@@ -26,7 +26,7 @@ def draw_nfe(analysis: Analysis) -> Figure | None:
     styles = pens(map(str, analysis.ranking.index), analysis.baseline)
     for axes, selection in zip(panels, several, strict=True):
         _panel(axes, analysis, selection, styles)
-    legend(panels[0], sum(not pen.named for pen in styles.values()), analysis.baseline)
+    legend(panels[0], analysis, styles)
     return figure
 
 
@@ -35,13 +35,12 @@ def _panel(axes: Axes, analysis: Analysis, selection: Selection, styles: dict[st
     table = metric_by_nfe(analysis, selection).dropna(subset="nfe")
     groups = dict(iter(table.groupby("arm", sort=False)))
     arms = [arm for arm in styles if arm in groups]
-    for k, arm in enumerate(arms):
+    others = [groups[arm] for arm in arms if not styles[arm].named]
+    draw_faint(axes, (rows[["nfe", "mean"]].to_numpy(float) for rows in others))
+    named = [arm for arm in arms if styles[arm].named]
+    for k, arm in enumerate(named):
         rows, pen = groups[arm], styles[arm]
-        if not pen.named:
-            axes.plot(rows["nfe"], rows["mean"], color=pen.color, linewidth=pen.width,
-                      alpha=pen.alpha, zorder=pen.zorder)  # fmt: skip
-            continue
-        shift = 1 + 0.012 * (k - len(arms) / 2) if len(arms) < 9 else 1.0
+        shift = 1 + 0.02 * (k - (len(named) - 1) / 2)  # or the bars would hide each other
         axes.errorbar(
             rows["nfe"] * shift, rows["mean"], rows["sd"],
             color=pen.color, linestyle=pen.line, marker=pen.marker, linewidth=pen.width,

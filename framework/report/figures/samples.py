@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from ..analysis import Analysis
 from ..grid_results import Pictures
-from ..numbers import shorten
-from .style import FAINT
+from .labels import arm_labels
+from .style import FAINT, SOFT
 
 Image = NDArray[np.uint8]
 
@@ -64,6 +64,7 @@ def _matrix(analysis: Analysis, strips: dict[str, dict[int, Pictures]], nfes: li
     """Lay the strips out."""
     first = next(iter(next(iter(strips.values())).values()))
     pick = _pick(first, 8 if len(nfes) > 2 else 10)
+    labels = arm_labels(analysis.grid.arm_names)
     height = first[0].shape[1] / first[0].shape[2]
     cell = 6.0 / len(nfes)
     row = cell / len(pick) * height
@@ -86,8 +87,13 @@ def _matrix(analysis: Analysis, strips: dict[str, dict[int, Pictures]], nfes: li
                 axes.set_title(f"{nfe} NFE", fontsize=9, loc="center")
         mark = " (baseline)" if arm == analysis.baseline else ""
         panels[y][0].set_ylabel(
-            shorten(arm, 30) + mark, rotation=0, ha="right", va="center", fontsize=8
+            labels.of[arm] + mark, rotation=0, ha="right", va="center", fontsize=8
         )
+    if labels.keys:
+        panels[0][0].annotate(
+            labels.keys, (0, 1), (-4, 8), "axes fraction", textcoords="offset points", ha="right",
+            fontsize=8, color=SOFT,
+        )  # fmt: skip
     return figure
 
 

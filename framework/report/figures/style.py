@@ -1,15 +1,19 @@
 """One look for all figures: Okabe-Ito colours, each with a line style and a marker of its own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
-from ..numbers import shorten
+from ..analysis import Analysis
+from .labels import arm_labels
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 PURPLE, ORANGE, SKY = "#CC79A7", "#E69F00", "#56B4E9"
@@ -87,20 +91,37 @@ def canvas(width: float = 6.0, height: float = 3.8, columns: int = 1) -> tuple[F
     return figure, list(axes)
 
 
+def draw_faint(axes: Axes, lines: Iterable[NDArray[np.float64]]) -> None:
+    """Draw the arms without a colour of their own, points (n, 2) each, all in one go."""
+    axes.add_collection(
+        LineCollection(list(lines), colors=SOFT, linewidths=0.6, alpha=0.35, zorder=1.0)
+    )
+    axes.autoscale_view()
+
+
 def grid_lines(axes: Axes, axis: str = "y") -> None:
     """Draw faint lines behind the data."""
     axes.set_axisbelow(True)
     axes.grid(True, axis="x" if axis == "x" else "y", color=FAINT, linewidth=0.6)
 
 
-def legend(axes: Axes, grey: int, baseline: str | None) -> None:
-    """Name the drawn arms below the axes, and say how many are grey."""
-    handles, labels = axes.get_legend_handles_labels()
-    names = [shorten(label, 34) + (" (baseline)" if label == baseline else "") for label in labels]
+def legend(axes: Axes, analysis: Analysis, styles: Mapping[str, Pen], dots: bool = False) -> None:
+    """Name the drawn arms below the axes, and say how many are grey (lines, or `dots`)."""
+    handles, arms = axes.get_legend_handles_labels()
+    labels = arm_labels(analysis.grid.arm_names)
+    names = [labels.of[a] + (" (baseline)" if a == analysis.baseline else "") for a in arms]
+    grey = sum(not pen.named for pen in styles.values())
     if grey:
-        handles = [*handles, Line2D([], [], color=SOFT, linewidth=0.8, alpha=0.6)]
+        handles = [
+            *handles,
+            Line2D([], [], color=SOFT, linewidth=0.8, alpha=0.6, linestyle="" if dots else "-",
+                   marker="o" if dots else "", markerfacecolor="white"),
+        ]  # fmt: skip
         names = [*names, f"{grey} more arms"]
     figure = axes.get_figure(root=True)
     if handles and figure is not None:
         columns = 3 if max(map(len, names)) < 22 else 2
-        figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize=8)
+        figure.legend(
+            handles, names, loc="outside lower center", ncols=columns, fontsize=8,
+            title=labels.keys or None, title_fontsize=8,
+        )  # fmt: skip

@@ -41,14 +41,28 @@ def terms(total, **parts):
     return LossTerms(torch.tensor(total), {n: torch.tensor(p) for n, p in parts.items()})
 
 
+PARTS = {"loss/a": [1.0, math.nan], "loss/b": [math.nan, 2.0]}
+
+
 def test_a_part_that_a_sample_has_not_leaves_its_mean_alone():
-    assert reduced(terms([1.0, 2.0], a=[1.0, math.nan], b=[math.nan, 2.0])) == {"a": 1.0, "b": 2.0}
+    assert reduced(terms([1.0, 2.0], **PARTS)) == {"loss/a": 1.0, "loss/b": 2.0}
 
 
-def test_a_part_that_broke_is_not_left_out_of_its_mean():
-    found = reduced(terms([1.0, math.nan], a=[1.0, math.nan], b=[math.inf, 2.0]))
-    assert math.isnan(found["a"])
-    assert found["b"] == math.inf
+def test_a_part_that_no_sample_has_is_nan():
+    found = reduced(terms([1.0, 2.0], **{"loss/a": [math.nan] * 2, "loss/b": [1.0, 3.0]}))
+    assert math.isnan(found["loss/a"])
+    assert found["loss/b"] == 2.0
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_part_that_broke_is_not_left_out_of_its_mean(broken):
+    found = reduced(terms([1.0, broken], **{"loss/a": [1.0, math.nan], "loss/b": [math.inf, 2.0]}))
+    assert math.isnan(found["loss/a"])
+    assert found["loss/b"] == math.inf
+
+
+def test_a_tangent_that_is_not_finite_shows_though_the_loss_is_finite():
+    assert math.isnan(reduced(terms([1.0, 2.0], jvp_norm=[1.0, math.nan]))["jvp_norm"])
 
 
 def test_times_are_told_as_mean_least_and_most():

@@ -1,9 +1,16 @@
 """Training steps on a GPU: no waiting, graphs and compiled blocks that agree with plain steps."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from framework.training.compilation import compile_steps
+from framework.training.compilation import (
+    compile_steps,
+    compiled_passes,
+    recompute_all_but_products,
+)
+from tests import parity
 from tests.framework.training.small import losses_of, trainer_of
 
 pytestmark = [
@@ -20,13 +27,17 @@ def test_no_step_waits_for_the_device(precision, graphs):
         f"train.precision = '{precision}'", f"train.cuda_graphs = {graphs}", device="cuda"
     )
     losses_of(trainer, batches, 5)
+    step_without_waiting(trainer, batches, STEPS)
+    assert trainer.step == STEPS + 5
+
+
+def step_without_waiting(trainer, batches, steps):
     torch.cuda.set_sync_debug_mode("error")
     try:
-        for _ in range(STEPS):
+        for _ in range(steps):
             trainer.train_step(batches.at(trainer.step + 1))
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert trainer.step == STEPS + 5
 
 
 def test_replayed_steps_are_the_steps():
@@ -35,10 +46,20 @@ def test_replayed_steps_are_the_steps():
     assert graphed == pytest.approx(plain, rel=1e-4)
 
 
+@pytest.mark.parametrize("options", [{}, {"pairs": True, "ends": True}])
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("bf16", 3e-2)])
-def test_compiled_and_plain_losses_agree_over_50_steps(precision, tolerance):
+def test_compiled_and_plain_losses_agree_over_50_steps(precision, tolerance, options):
     settings = (f"train.precision = '{precision}'", "train.batch_size = 64")
     plain = losses_of(*trainer_of(*settings, device="cuda"), 50)
     trainer, batches = trainer_of(*settings, device="cuda")
-    compile_steps(trainer, batches.at(1))
-    assert losses_of(trainer, batches, 50) == pytest.approx(plain, rel=tolerance)
+    assert compile_steps(trainer, batches.at(1), **options)
+    losses_of(trainer, batches, 5)
+    step_without_waiting(trainer, batches, 40)
+    assert losses_of(trainer, batches, 5) == pytest.approx(plain, rel=tolerance)
+
+
+@pytest.mark.parametrize("golden", sorted((Path(parity.__file__).parent / "golden").glob("*.npz")))
+def test_golden_numbers_hold_compiled_in_float32(golden):
+    with recompute_all_but_products():
+        errors = dict(parity.compare(golden, passes=compiled_passes(), device="cuda"))
+    assert not {name: value for name, value in errors.items() if not value <= parity.TOLERANCE}

@@ -1,0 +1,108 @@
+"""The cases of bench_step.py: a size and a method, with the figures that stand beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+Figures = tuple[float | None, float | None]
+"""Milliseconds and GB of a step; None where nothing is known."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured.
+
+    `released` is the released code on an H100 (PAPER.md), `first` a first compiled version there,
+    `reach` what issue 5 asks for and `dream` what it hopes for. `options` are switches of
+    `compile_steps`. With `runs` the case is packed: so many processes of it share the GPU, and
+    steps are counted in windows with 1, 2, 4, ... of them at work.
+    """
+
+    settings: tuple[str, ...]
+    released: Figures = (None, None)
+    first: Figures = (None, None)
+    reach: Figures = (None, None)
+    dream: Figures = (None, None)
+    steps: int = 12
+    options: tuple[str, ...] = ()
+    runs: int = 0
+
+
+def dit(hidden: int, depth: int, heads: int) -> tuple[str, ...]:
+    """Return the bindings of a transformer's size."""
+    sizes = {"hidden_size": hidden, "depth": depth, "num_heads": heads}
+    return tuple(f"models.dit.{name} = {value}" for name, value in sizes.items())
+
+
+def latents(size: int, batch: int) -> tuple[str, ...]:
+    """Return the bindings of random latents."""
+    return (f"datasets.random_latents.size = {size}", f"train.batch_size = {batch}")
+
+
+def rival(loss: str) -> tuple[str, ...]:
+    """Return the bindings of another loss, without guidance."""
+    return (
+        f"train.loss = @losses.{loss}()",
+        f"losses.{loss}.time_sampler = @time_samplers.gap_star()",
+        f"losses.{loss}.guidance = @guidances.constant()",
+        "guidances.constant.weight = 1.0",
+    )
+
+
+XL = (*dit(1152, 28, 18), *latents(32, 32))
+SMALL = (*dit(48, 3, 3), "datasets.random_latents.channels = 1", *latents(8, 64))
+PLAIN = ("train.compile = False",)
+GRAPHS = ("train.cuda_graphs = True",)
+
+BOTH = ("pairs", "ends")
+PACKED = 16
+
+_XL = Case(XL, (985, 71.9), (282, 48.2), (235, 36), (190, None))
+_B = Case((*dit(768, 12, 12), *latents(32, 64)), (529, 35.7), (113, 23.6), (90, 18), (75, None))
+CASES = {
+    "xl2": _XL,
+    "xl2_pairs": replace(_XL, options=("pairs",)),
+    "xl2_both": replace(_XL, options=BOTH),
+    "b2": _B,
+    "b2_both": replace(_B, options=BOTH),
+    "xl2_detached": Case((*XL, "losses.tvm.detach_jvp = True"), (738, 53.2), reach=(190, 28)),
+    "xl2_512": Case((*XL, *latents(64, 8)), (1049, 71.8), (311, 48.2), (250, 36), (200, None)),
+    "xl2_mean_flow": Case((*XL, *rival("mean_flow"))),
+    "xl2_flow_matching": Case(
+        (*XL, *rival("flow_matching"), "losses.flow_matching.flow_map = @flow_maps.scaled()")
+    ),
+    "small": Case(SMALL, steps=300),
+    "small_graphs": Case((*SMALL, *GRAPHS), steps=300),
+    "small_graphs_both": Case((*SMALL, *GRAPHS), steps=300, options=BOTH),
+    "small_eager": Case((*SMALL, *PLAIN), steps=100),
+    "small_eager_graphs": Case((*SMALL, *PLAIN, *GRAPHS), steps=300),
+    "packed_graphs": Case((*SMALL, *PLAIN, *GRAPHS), runs=PACKED),
+    "packed": Case((*SMALL, *PLAIN), runs=PACKED),
+}
+# In the order of importance. Those of a group compile together and then measure in turn; only the
+# first one's time to a first step is that of a machine to itself.
+GROUPS = (
+    "xl2",
+    "b2,xl2_detached,xl2_512",
+    "xl2_both,b2_both,xl2_mean_flow,xl2_flow_matching",
+    "small_graphs,small_graphs_both,small,small_eager,small_eager_graphs",
+    "packed_graphs",
+    "packed",
+)
+TINY = (*dit(48, 2, 3), "train.batch_size = 4")
+
+
+def gin_text(case: Case, extra: list[str], tiny: bool) -> str:
+    """Return a run's configuration: the paper's settings at the case's size."""
+    lines = {
+        "train.dataset": "@datasets.random_latents()",
+        "train.steps": "100000",
+        "train.precision": "'bf16'",
+        "train.compile": "True",
+        "guidances.constant.weight": "2.0",
+        "evaluation.metrics": "()",
+    }
+    for binding in (*case.settings, *(TINY if tiny else ()), *extra):
+        name, _, value = binding.partition("=")
+        lines[name.strip()] = value.strip()
+    return "\n".join(["include 'gin/defaults.gin'", *(f"{n} = {v}" for n, v in lines.items())])
