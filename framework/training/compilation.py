@@ -39,7 +39,8 @@ def compiled_passes(
     """Return passes whose functions are compiled as whole graphs at their first call.
 
     What earlier passes compiled is forgotten: PyTorch counts graphs by function, and after a few
-    networks in one process would compile no more. `torch.func.jvp` stays inside the compiled function: around a compiled module it is refused.
+    networks in one process would compile no more. `torch.func.jvp` stays inside the compiled
+    function: around a compiled module it is refused.
 
     Args:
         backend: compiles the graphs.
