@@ -113,12 +113,12 @@ def _placed(frame: pd.DataFrame, folders: Mapping[str, str], runs: pd.DataFrame)
     if frame.empty:
         return frame
     cells = runs.set_index("directory")[["arm", "variant"]]
-    known = frame["run"].map({run: folder in cells.index for run, folder in folders.items()})
-    if not known.all():
-        frame = frame[known.to_numpy(bool)].copy()
     run = frame["run"].cat
-    codes = run.codes.to_numpy()
     of_run = cells.reindex([folders.get(name) for name in run.categories])
+    known = of_run["arm"].notna().to_numpy()[run.codes]
+    if not known.all():
+        frame = frame[known].copy()
+    codes = frame["run"].cat.codes.to_numpy()
     for column in ("arm", "variant"):
         frame[column] = pd.Categorical(of_run[column]).take(codes)
     for column in CATEGORIES:

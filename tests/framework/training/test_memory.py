@@ -63,7 +63,7 @@ from pathlib import Path
 from framework.configuration import Configuration
 from framework.training import memory
 from framework.training.experiment import Experiment
-from tests.benchmarks.bench_step import CASES, gin_text
+from tests.benchmarks.step_cases import CASES, gin_text
 
 case = CASES["b2"]
 path = Path("case.gin")
