@@ -105,7 +105,7 @@ class Loop:
         folder = self.checkpoints.directory.parent / pictures if pictures else None
         self.scorer.write_pictures(self.writer, self.logging.pictures, folder)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
-        log.info("step %d: %s", self.trainer.step, shown)
+        log.info("step %d: %s", self.trainer.step, shown or "no metric asked for")
         self.pulse.now.metrics = scores
         self.pulse.beat(force=True)
         self._mark = time.monotonic()
