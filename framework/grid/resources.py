@@ -30,7 +30,8 @@ class Resources:
         gpu_memory: Memory of a GPU, such as '80G': runs that need more are found out beforehand.
         max_parallel: How many jobs of an array run at a time.
         runs_per_job: How many runs share a job, and run at a time in it.
-        requeues: How often a job that ran into its time limit is requeued.
+        requeues: How often a job may begin again, after a time limit, a preemption or the loss of
+            a node; then its runs count as failed.
         setup: Shell commands before the program.
         prefix: What stands before Python in the job, such as 'apptainer exec --nv image.sif'.
 
@@ -51,7 +52,7 @@ class Resources:
     gpu_memory: str | None = None
     max_parallel: PositiveInt = 256
     runs_per_job: PositiveInt = 1
-    requeues: NonNegativeInt = 20
+    requeues: NonNegativeInt = 100
     setup: list[str] = field(default_factory=list)
     prefix: str = ""
 

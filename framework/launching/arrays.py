@@ -127,5 +127,6 @@ def _pool(grid: Path, job: Job, submission: Submission, resources: Resources, ru
         parallel=parallel,
         threads=max(1, (resources.cpus or 0) // parallel) if resources.cpus else 0,
         processes=resources.processes_per_run,
+        requeues=resources.requeues,
         stop=submission.stop,
     )

@@ -52,6 +52,7 @@ class Pool:
         gpus: Devices to share out, as CUDA names them; empty: runs see what the job sees.
         processes: How many processes train a run together. A local job starts them; of a
             scheduler's job each of its tasks is one, and its first task leads.
+        requeues: How often a scheduler may have requeued this job before its runs are given up.
         stop: A file below the grid's folder that a failed run leaves and that stops all jobs which
             watch for it, or "": one failed run stops no other.
         lock: A file below the grid's folder, held for as long as the job lives, or "".
@@ -67,6 +68,7 @@ class Pool:
     threads: int = 1
     gpus: Sequence[str] = ()
     processes: int = 1
+    requeues: int | None = None
     stop: str = ""
     lock: str = ""
     local: bool = False
@@ -78,6 +80,9 @@ class Pool:
     def __call__(self) -> None:
         """Run everything; the job's function."""
         signal.signal(signal.SIGTERM, self._on_stop)
+        if self.requeues is not None and tasks.restarts() > self.requeues:
+            self._give_up()
+            return
         if self.processes > 1 and not self.local:
             self._follows = tasks.rank_of_task(self.processes) > 0
         if self.local:
@@ -117,6 +122,15 @@ class Pool:
                 self._running.remove(run)
                 if self._is_elsewhere(run):
                     waiting.append(run.directory)
+
+    def _give_up(self) -> None:
+        """Write down that runs failed which a scheduler has begun again too often."""
+        cause = f"given up at attempt {tasks.restarts() + 1} (launch.requeues = {self.requeues})"
+        for directory in self.cells:
+            run = Path(self.grid) / directory
+            with claims.claim(run) as mine:
+                if mine and outcomes.is_wanted(run, self.created):
+                    outcomes.record(run, "failed", cause)
 
     def _is_halted(self) -> bool:
         """Return whether a run failed that was to stop all others; tell those here, once."""

@@ -31,6 +31,11 @@ def rank_of_task(processes: int) -> int:
     return int(found.rank)
 
 
+def restarts() -> int:
+    """Return how often SLURM has requeued this job, for whatever reason."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+
+
 def end_follower(run: Path, code: int) -> None:
     """End a task whose process of the run has failed, and with it the job's other tasks.
 

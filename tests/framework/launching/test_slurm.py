@@ -99,6 +99,22 @@ def test_a_bare_requeue_and_a_killed_run_go_on_from_the_last_checkpoint(planned,
     assert results(grid) == undisturbed
 
 
+def test_a_job_that_is_requeued_too_often_is_given_up(grid, undisturbed):
+    planned = toy_plan("launch.requeues = 0")
+    act(grid, WAITING)
+    job = launch(planned, grid, on_slurm()).submission.jobs[0]
+    until(lambda: len(list(grid.glob("*/*/state.json"))) == 4, "checkpoints")
+    subprocess.check_call(["scontrol", "requeue", job.id])
+    until(lambda: beat_of(grid, job.cells[0])["state"] == "failed", "the run to be given up")
+    assert beat_of(grid, job.cells[0])["cause"] == "given up at attempt 2 (launch.requeues = 0)"
+    (grid / "go").touch()
+    until(lambda: list(states(grid).values()).count("done") == 3, "the others")
+    assert launch(planned, grid, on_slurm()).started == []
+    launch(planned, grid, on_slurm(retry="failed"))
+    until(lambda: ended(grid), "the one that was given up")
+    assert results(grid) == undisturbed
+
+
 def test_runs_share_a_job_if_asked(grid, undisturbed):
     planned = toy_plan("launch.runs_per_job = 3")
     launched = launch(planned, grid, on_slurm())
