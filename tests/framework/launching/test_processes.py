@@ -7,7 +7,7 @@ from framework.grid.resources import Resources
 from framework.launching.executors import _sbatch_options
 from framework.launching.processes import check
 
-from .conftest import run_all, states, toy_plan
+from .conftest import run_all, states, toy_plan, until
 
 
 def refused(executor, *sets):
@@ -50,6 +50,8 @@ def test_a_local_job_starts_the_processes_of_a_run(grid):
     run_all(planned, grid, runner="tests.framework.launching.ranked:run")
     assert set(states(grid).values()) == {"done"}
     (run,) = [path.parent for path in grid.glob("*/*/rank-0")]
+    other = run / "rank-1"  # the first process does not wait for it before it says 'done'
+    until(lambda: other.exists() and other.read_text(), "the other process")
     seen = [(run / f"rank-{rank}").read_text().split() for rank in (0, 1)]
     assert [name for name, *_ in seen] == ["0", "1"]
     assert seen[0][1:] == seen[1][1:]  # world size and where to meet
