@@ -12,6 +12,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from components.checks import module
+from components.models.activation import tanh_gelu
+from components.models.layers import Linear
 from framework.protocols import Attention, ModulationNorm, Normalization, QKNorm
 
 
@@ -23,7 +25,7 @@ class Modulation(nn.Module):
     ) -> None:
         super().__init__()
         self.vectors = vectors
-        self.linear = nn.Linear(hidden_size, vectors * hidden_size)
+        self.linear = Linear(hidden_size, vectors * hidden_size)
         self.norm = module("modulation_norm", norm(hidden_size))
 
     def forward(self, condition: Tensor) -> tuple[Tensor, ...]:
@@ -51,18 +53,16 @@ class SelfAttention(nn.Module):
         super().__init__()
         head_size = hidden_size // num_heads
         self.num_heads = num_heads
-        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
+        self.qkv = Linear(hidden_size, 3 * hidden_size)
         self.q_norm = module("qk_norm", qk_norm(head_size))
         self.k_norm = module("qk_norm", qk_norm(head_size))
         self.attention = attention
-        self.projection = nn.Linear(hidden_size, hidden_size)
+        self.projection = Linear(hidden_size, hidden_size)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Mix tokens (B, N, D)."""
-        qkv = rearrange(
-            self.qkv(tokens), "b n (three h d) -> three b n h d", three=3, h=self.num_heads
-        )
-        q, k, v = qkv.unbind(0)
+        qkv = self.qkv(tokens).chunk(3, dim=-1)
+        q, k, v = (rearrange(x, "b n (h d) -> b n h d", h=self.num_heads) for x in qkv)
         # Normalised before heads come forward, in the order of memory: one kernel when compiled.
         q, k, v = (rearrange(x, "b n h d -> b h n d") for x in (self.q_norm(q), self.k_norm(k), v))
         mixed = self.attention(q, k, v)
@@ -75,13 +75,12 @@ class MLP(nn.Module):
 
     def __init__(self, hidden_size: int, inner_size: int) -> None:
         super().__init__()
-        self.expand = nn.Linear(hidden_size, inner_size)
-        self.contract = nn.Linear(inner_size, hidden_size)
+        self.expand = Linear(hidden_size, inner_size)
+        self.contract = Linear(inner_size, hidden_size)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Transform tokens (B, N, D)."""
-        inner = nn.functional.gelu(self.expand(tokens), approximate="tanh")
-        contracted: Tensor = self.contract(inner)
+        contracted: Tensor = self.contract(tanh_gelu(self.expand(tokens)))
         return contracted
 
 
@@ -127,7 +126,7 @@ class Output(nn.Module):
         super().__init__()
         self.norm = module("normalization", normalization())
         self.modulation = modulation
-        self.linear = nn.Linear(hidden_size, outputs)
+        self.linear = Linear(hidden_size, outputs)
 
     def forward(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """Return (B, N, outputs) from tokens (B, N, D) and the condition (B, D)."""
