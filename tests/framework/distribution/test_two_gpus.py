@@ -27,7 +27,11 @@ FLOAT32 = [case for case in session.GPU_CASES if case != "bf16"]
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("session")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(REPOSITORY),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+    }
     program = [sys.executable, "-m", session.__name__, str(folder), "cuda"]
     ended = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=200)
     assert torch.load(folder / "codes.pt") == {"explored": 0}, ended.stderr[-4000:]
