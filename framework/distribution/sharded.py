@@ -61,6 +61,11 @@ class Sharded:
     embedding and head are one unit more. Gradients are reduced to shards as the backward pass of
     the last micro-batch leaves a block: once for each pass with gradient that went through it.
     Until then they are kept whole, which accumulation pays for with the memory of one gradient.
+
+    PyTorch gathers the next block while this one computes, forward (the host runs ahead) and
+    backward (in the reverse order of all forward passes). Gathering in bf16 would move half as
+    much, but is not what autocast does: it leaves the class embedding and the scales of queries and
+    keys in float32.
     """
 
     def __init__(self, processes: int, device: torch.device) -> None:

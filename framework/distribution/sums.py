@@ -10,13 +10,15 @@ from torch import nn
 
 FIRST_ELEMENTS = 2**20  # a small group, so that the first one leaves early
 GROUP_ELEMENTS = 2**24  # 64 MB of float32
-LARGE_ELEMENTS = 2**18  # gradients from this size on are summed where they lie, without a copy
 
 Group = Sequence[nn.Parameter]
 
 
 class GradientSums:
     """Sends gradients, in groups of parameters, as soon as they are complete.
+
+    A group leaves as one copy, which takes the place of its gradients. Summing those where they lie
+    would spare it, but what autograd made may share its memory with what it still reads.
 
     PyTorch adds up what all passes of one `backward()` say of a parameter and then calls its hook,
     once, whether they were compiled, checkpointed or neither. Groups go from the last parameters to
@@ -29,7 +31,7 @@ class GradientSums:
         self._left: list[set[nn.Parameter]] = []
         self._sending = False
         self._sent = 0
-        self._messages: list[_Message] = []
+        self._sums: list[torch.distributed.Work] = []
 
     def follow(self, parameters: Sequence[nn.Parameter]) -> None:
         """Sum the gradients of these parameters too."""
@@ -43,7 +45,7 @@ class GradientSums:
         """Prepare for the backward pass of a micro-batch; gradients leave during the last one."""
         self._left = [set(group) for group in self._groups]
         self._sending, self._sent = last, 0
-        self._messages.clear()
+        self._sums.clear()
 
     def finish(self) -> None:
         """Send what has not left, and let the device wait for all sums.
@@ -53,9 +55,9 @@ class GradientSums:
         self._sending = False
         while self._sent < len(self._groups):
             self._send()
-        for message in self._messages:
-            message.arrive()
-        self._messages.clear()
+        for summed in self._sums:
+            summed.wait()
+        self._sums.clear()
 
     def _complete(self, number: int, parameter: nn.Parameter) -> None:
         """Note that a gradient is complete, and send every group whose turn that makes it."""
@@ -65,47 +67,29 @@ class GradientSums:
         while self._sent < len(self._groups) and not self._left[self._sent]:
             self._send()
 
+    @torch.no_grad()
     def _send(self) -> None:
         group = self._groups[self._sent]
-        self._messages += [_Message([p]) for p in group if _is_large(p)]
-        small = [p for p in group if not _is_large(p)]
-        self._messages += [_Message(small)] if small else []
+        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in group]
+        flat = torch.cat([part.flatten() for part in parts])
+        self._sums.append(torch.distributed.all_reduce(flat, async_op=True))
         self._sent += 1
-
-
-class _Message:
-    """Gradients on their way: one as it lies, or several in one piece."""
-
-    @torch.no_grad()
-    def __init__(self, parameters: Group) -> None:
-        self._parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        rows = [part.flatten() for part in self._parts]
-        self._sum = rows[0] if len(rows) == 1 else torch.cat(rows)
-        self._work = torch.distributed.all_reduce(self._sum, async_op=True)
-
-    @torch.no_grad()
-    def arrive(self) -> None:
-        """Put the sums where the gradients were, once they are there."""
-        self._work.wait()
-        sums = self._sum.split([part.numel() for part in self._parts])
-        for part, summed in zip(self._parts, sums, strict=True):
-            if part.data_ptr() != summed.data_ptr():
-                part.copy_(summed.view_as(part))
-
-
-def _is_large(parameter: nn.Parameter) -> bool:
-    return parameter.numel() >= LARGE_ELEMENTS
+        for parameter, part in zip(group, flat.split([p.numel() for p in group]), strict=True):
+            if parameter.grad is not None:
+                parameter.grad = part.view_as(parameter)
 
 
 def _groups(parameters: Iterable[nn.Parameter]) -> Iterator[Group]:
-    """Yield the parameters in groups, the first of which is small."""
+    """Yield the parameters in groups of one type each, the first of which is small."""
     group: list[nn.Parameter] = []
-    elements, enough = 0, FIRST_ELEMENTS
+    enough = FIRST_ELEMENTS
     for parameter in parameters:
-        group.append(parameter)
-        elements += parameter.numel()
-        if elements >= enough:
+        if group and parameter.dtype != group[0].dtype:
             yield group
-            group, elements, enough = [], 0, GROUP_ELEMENTS
+            group = []
+        group.append(parameter)
+        if sum(p.numel() for p in group) >= enough:
+            yield group
+            group, enough = [], GROUP_ELEMENTS
     if group:
         yield group

@@ -91,6 +91,19 @@ class Session:
             if self.world.leads:
                 self.found[f"{name}/one"] = outcome(self.trained(*settings, world=ALONE))
 
+    def waiting(self):
+        """Note what PyTorch says of steps that wait for their GPU."""
+        for kind in ("ddp", "fsdp"):
+            trainer, batches = self.trainer(f"train.distribution = '{kind}'")
+            advanced(trainer, batches, STEPS)
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                advanced(trainer, batches, 2 * STEPS)
+                self.found[f"waited/{kind}"] = ""
+            except RuntimeError as error:
+                self.found[f"waited/{kind}"] = str(error)
+            torch.cuda.set_sync_debug_mode("default")
+
     def checkpoints(self):
         """Save in shards after two steps, and go on from there in several ways."""
         sharded = ("train.distribution = 'fsdp'",)
@@ -220,6 +233,8 @@ def explore(path, device):
         if device == "cpu":
             session.refusals()
             session.stopping()
+        else:
+            session.waiting()
         if world.leads:
             torch.save(session.found, path / "found.pt")
 

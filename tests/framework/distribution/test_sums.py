@@ -115,9 +115,7 @@ def test_only_the_last_micro_batch_sends_and_it_sends_the_sum(sent, layers):
     is_twice(layers, expected)
 
 
-@pytest.mark.parametrize("large", [1, 10**6])
-def test_groups_of_several_arrive_where_they_belong(sent, layers, monkeypatch, large):
-    monkeypatch.setattr(sums, "LARGE_ELEMENTS", large)
+def test_groups_of_several_arrive_where_they_belong(sent, layers, monkeypatch):
     monkeypatch.setattr(sums, "GROUP_ELEMENTS", 2 * WIDTH**2)
     expected = gradients(layers)
     placement = placed(layers)
@@ -143,6 +141,29 @@ def test_groups_leave_in_their_order_whatever_completes_first(sent, layers):
     order = [p.numel() for p in reversed(list(nn.ModuleList(reversed(layers)).parameters()))]
     assert [len(left) for left in sent] == order
     is_twice(layers, expected)
+
+
+def test_a_gradient_that_autograd_still_reads_is_not_summed_under_it(sent):
+    lifted, other = nn.Parameter(torch.ones(2 * WIDTH)), nn.Parameter(torch.ones(2, WIDTH))
+    model = nn.ParameterList([other, lifted])
+    placement = placed(model)
+    added = other.exp() + lifted.view(2, WIDTH)  # whose gradients share their memory
+    placement.before_backward(last=True)
+    added.square().sum().backward()
+    placement.reduce()
+    both = 2 * 2 * (torch.e + 1)  # two processes, and the derivative of the square
+    torch.testing.assert_close(lifted.grad, torch.full_like(lifted, both))
+    torch.testing.assert_close(other.grad, torch.full_like(other, both * torch.e))
+
+
+def test_types_of_parameters_do_not_mix(sent):
+    model = nn.ParameterList([torch.ones(3), torch.ones(3, dtype=torch.float64)])
+    placement = placed(model)
+    placement.before_backward(last=True)
+    sum(p.sum() for p in model).backward()
+    placement.reduce()
+    assert [left.dtype for left in sent] == [torch.float64, torch.float32]
+    assert [p.grad.tolist() for p in model] == [[2.0] * 3] * 2
 
 
 def test_what_took_no_part_counts_as_zero_and_stays_without_gradient(sent, layers):

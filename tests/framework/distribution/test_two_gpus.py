@@ -69,6 +69,11 @@ def test_compiled_and_eager_steps_agree(found):
         assert_histories(found[f"compiled/{kind}"], found["plain/one"], rel=1e-3, abs=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_no_step_waits_for_its_gpu(found, kind):
+    assert found[f"waited/{kind}"] == ""
+
+
 @pytest.mark.parametrize("way", ["again", "as ddp", "by one", "from one"])
 def test_checkpoints_load_on_another_number_of_gpus(found, way):
     assert_weights(found[way], found["undisturbed"])
