@@ -141,7 +141,10 @@ class Sharded:
                 network.set_requires_gradient_sync(last)
 
     def reduce(self) -> None:
-        """Do nothing: the backward pass has done it."""
+        """Forget this step's passes: the backward pass has reduced gradients to shards."""
+        for network in self._networks.values():
+            for unit in network.all_units():
+                _forget_passes(unit)
 
     def norm(self, gradients: Sequence[Tensor]) -> Tensor:
         """Return the norm over the shards of all processes."""
@@ -183,6 +186,16 @@ class _ShardedPasses(Passes):
         if not has_blocks(model):  # two passes, each of which goes through the unit
             return super().pair(model, inputs, tangent, others)
         return network(partial(Passes.pair, self), inputs, tangent, others)
+
+
+def _forget_passes(unit: FSDPModule) -> None:
+    """Drop what PyTorch noted of passes for a backward pass that averages never have.
+
+    It would grow for as long as a run lasts, by kilobytes a step. PyTorch 2.11 has no other way.
+    """
+    state = unit._get_fsdp_state()
+    getattr(state._comm_ctx, "post_forward_order", []).clear()
+    getattr(state._fsdp_param_group, "_post_forward_indices", []).clear()
 
 
 def _through(

@@ -12,7 +12,7 @@ with, and in two processes that share the file. `step` trains XL/2 (bf16, compil
 the file and then from one batch that is held on the device: what lies between their medians is the
 time that a step waits for data, of which issue 5 allows 2 %; beside it the time that the host
 spends in making a batch, most of which the device does not see. `shared` is the same with two
-processes, where there are two GPUs. Some 40 s on a GPU with warm compile caches.
+processes, where there are two GPUs. Some 80 s on two GPUs with warm compile caches.
 
 `--rehearse` shrinks everything and says so in everything it writes: for a CPU.
 """
@@ -88,7 +88,7 @@ def rate(path: Path, threads: int, seconds: float, batch: int = 32) -> float:
 
 def measure_rates(path: Path, out: Path, arguments: argparse.Namespace) -> None:
     """Measure reading alone, by a process or by one of two."""
-    seconds = 0.2 if arguments.rehearse else 2.0
+    seconds = 0.2 if arguments.rehearse else 1.0
     torch.set_num_threads(1)
     with joined() as world:
         found = {}

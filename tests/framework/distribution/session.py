@@ -88,6 +88,7 @@ class Session:
             for kind in ("ddp", "fsdp"):
                 several = self.trained(f"train.distribution = '{kind}'", *settings)
                 self.found[f"{name}/{kind}"] = outcome(several)
+            self.found[f"{name}/remembered"] = remembered(several)
             if self.world.leads:
                 self.found[f"{name}/one"] = outcome(self.trained(*settings, world=ALONE))
 
@@ -180,6 +181,16 @@ def outcome(trainer):
         for name, weight in network.state_dict().items()
     }
     return {"history": trainer.recorder.history(trainer.step), "weights": weights}
+
+
+def remembered(trainer):
+    """Return how many passes through shards PyTorch still knows of."""
+    networks = trainer.placement._networks.values()
+    states = [unit._get_fsdp_state() for network in networks for unit in network.all_units()]
+    orders = [getattr(state._comm_ctx, "post_forward_order", []) for state in states]
+    return sum(len(order) for order in orders) + sum(
+        len(state._fsdp_param_group._post_forward_indices) for state in states
+    )
 
 
 def refusal(build):
