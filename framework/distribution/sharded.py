@@ -191,7 +191,7 @@ class _ShardedPasses(Passes):
 def _forget_passes(unit: FSDPModule) -> None:
     """Drop what PyTorch noted of passes for a backward pass that averages never have.
 
-    It would grow for as long as a run lasts, by kilobytes a step. PyTorch 2.11 has no other way.
+    It would grow by kilobytes a step. No public function drops this alone.
     """
     state = unit._get_fsdp_state()
     getattr(state._comm_ctx, "post_forward_order", []).clear()
