@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from framework.distribution.sums import GradientSums
 from framework.passes import Passes
 
 BuildOptimizer = Callable[..., torch.optim.Optimizer]
-
-BUCKET_ELEMENTS = 2**24
 
 
 class Placement(Protocol):
@@ -48,7 +47,7 @@ class Placement(Protocol):
         """Prepare for the backward pass of a micro-batch, the last one or not."""
 
     def reduce(self) -> None:
-        """Sum the gradients of all processes after the last micro-batch."""
+        """Have the gradients of all processes summed, after the last micro-batch."""
 
     def norm(self, gradients: Sequence[Tensor]) -> Tensor:
         """Return the Euclidean norm (0-d) of the whole gradient."""
@@ -62,22 +61,21 @@ class Replicated:
 
     DistributedDataParallel wants one forward pass, through its wrapper, for each backward pass;
     here a network runs block by block, several times for one loss, with tangents beside the values.
-    So gradients are summed when the last micro-batch's backward pass is over, in flat buckets. That
-    is not hidden behind the backward pass: XL/2 moves 2.7 GB a step, some 10 ms at what NVLink is
-    sold for, beside a step of 235 ms for 32 images. Hooks that hide it would have to agree with
-    compiled, checkpointed and accumulated passes.
+    So gradients are sent by hooks on the parameters themselves, during the last backward pass: XL/2
+    moves 2.7 GB a step, some 10 ms at what NVLink is sold for, beside a step of 235 ms for 32
+    images. See `GradientSums`.
     """
 
     def __init__(self, processes: int) -> None:
-        self._processes = processes
-        self._trained: list[nn.Parameter] = []
+        self._sums = GradientSums() if processes > 1 else None
 
     def check(self, optimizer: BuildOptimizer, model: nn.Module) -> None:
         """Do nothing: parameters are whole."""
 
     def place(self, network: nn.Module) -> None:
         """Remember whose gradients to sum: all processes hold the network already."""
-        self._trained += [p for p in network.parameters() if p.requires_grad]
+        if self._sums is not None:
+            self._sums.follow([p for p in network.parameters() if p.requires_grad])
 
     def load(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         """Overwrite a network's weights."""
@@ -100,24 +98,14 @@ class Replicated:
         return list(network.parameters())
 
     def before_backward(self, last: bool) -> None:
-        """Do nothing: gradients add up where they are."""
+        """Let gradients leave, as they are completed, if this is the last backward pass."""
+        if self._sums is not None:
+            self._sums.begin(last)
 
-    @torch.no_grad()
     def reduce(self) -> None:
-        """Sum the gradients of all processes, bucket by bucket.
-
-        What took no part in the loss counts as zero in the sum and keeps its missing gradient.
-        """
-        if self._processes == 1:
-            return
-        for bucket in _buckets(self._trained):
-            parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
-            flat = torch.cat([part.flatten() for part in parts])
-            torch.distributed.all_reduce(flat)
-            summed = flat.split([part.numel() for part in parts])
-            for p, found in zip(bucket, summed, strict=True):
-                if p.grad is not None:
-                    p.grad.copy_(found.view_as(p))
+        """Send the gradients that have not left, and wait for all sums."""
+        if self._sums is not None:
+            self._sums.finish()
 
     def norm(self, gradients: Sequence[Tensor]) -> Tensor:
         """Return the norm, the same in every process."""
@@ -132,17 +120,3 @@ def local_part(x: Tensor) -> Tensor:
     """Return what this process holds of a tensor that may lie in shards."""
     part: Tensor = x.to_local() if hasattr(x, "to_local") else x
     return part
-
-
-def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
-    """Yield the parameters in groups of about 64 MB each (float32)."""
-    bucket: list[nn.Parameter] = []
-    elements = 0
-    for parameter in parameters:
-        bucket.append(parameter)
-        elements += parameter.numel()
-        if elements >= BUCKET_ELEMENTS:
-            yield bucket
-            bucket, elements = [], 0
-    if bucket:
-        yield bucket

@@ -35,6 +35,7 @@ class Dataset(Protocol):
         """Return the training examples of indices (B,) int64.
 
         u (B, 2) are uniforms in float64 for whatever the dataset draws; a static one ignores them.
+        Several threads may ask at once.
         """
 
     def labels(self) -> Tensor:

@@ -13,6 +13,7 @@ from rich.table import Table
 from framework.distribution import ALONE, World
 from framework.errors import UserError
 from framework.launching import claims
+from framework.passes import Passes
 from framework.results import (
     DamagedRunError,
     NewerSchemaError,
@@ -20,6 +21,7 @@ from framework.results import (
     StorageError,
     read_run,
 )
+from framework.training.compilation import sampling_passes
 from framework.training.restored import Restored
 from framework.training.scoring import Measured, Scorer
 from framework.training.settings import Evaluation
@@ -63,11 +65,21 @@ def measure_again(
     settings = changes.settings(run.experiment.evaluation)
     if not settings.metrics:
         raise UserError(f"{run.directory}: its evaluation.metrics is empty: there is no metric")
-    scorer = Scorer(settings, run.trainer, changes.weights, world)
+    passes = _passes(run, settings, changes.weights, world)
+    scorer = Scorer(settings, run.trainer, changes.weights, world, passes)
     found = list(scorer.measure())
     if append and world.leads:
         _append(run, scorer, found)
     return found
+
+
+def _passes(run: Restored, settings: Evaluation, weights: str, world: World) -> Passes:
+    """Return passes for the samples that this process draws."""
+    samples = -(-settings.samples // world.size)
+    times = settings.blocks * sum(nfe or 1 for nfe in settings.counts)
+    size = min(settings.batch_size, samples)
+    train, device = run.experiment.train, run.trainer.device
+    return sampling_passes(run.trainer.network(weights), train, device, size, samples * times)
 
 
 def _append(run: Restored, scorer: Scorer, found: Sequence[Measured]) -> None:

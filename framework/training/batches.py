@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -12,18 +12,13 @@ from framework.distribution import ALONE, World
 from framework.protocols import Batch, Dataset, Examples
 from framework.streams import Streams
 
-
-class _Ahead(NamedTuple):
-    """Examples that are being read for a step."""
-
-    step: int
-    examples: Future[Examples]
+READERS = 4  # threads, each of which reads the examples of one of the next steps
 
 
 class Batches:
     """Makes the batch of any step: epochs of the whole dataset, each in an order of its own.
 
-    On a GPU the examples of the next step are read, in a thread, while this one runs, and every
+    On a GPU the examples of the next steps are read, a thread each, while this one runs, and every
     copy is from pinned memory, so that the host never waits for the device. Noise is drawn there.
     One process of several makes its own part of each batch.
     """
@@ -41,9 +36,10 @@ class Batches:
         self._batch_size = batch_size
         self._samples = world.share(batch_size)
         self._device = device
-        self._orders: dict[int, Tensor] = {}
-        self._reader = ThreadPoolExecutor(1, "batches") if device.type == "cuda" else None
-        self._ahead: _Ahead | None = None
+        # Several threads may ask for it at once; that one of them then makes it twice is no harm.
+        self._order = lru_cache(maxsize=2)(self._order_of)
+        self._readers = ThreadPoolExecutor(READERS, "batches") if device.type == "cuda" else None
+        self._ahead: dict[int, Future[Examples]] = {}
 
     def at(self, step: int) -> Batch:
         """Return the batch of update number `step` (from 1)."""
@@ -66,15 +62,12 @@ class Batches:
         return self._streams.normal("noise", step, self._samples, shape, self._device, total)
 
     def _examples(self, step: int) -> Examples:
-        """Return the examples of a step, and start to read the next one's."""
-        if self._reader is None:
+        """Return the examples of a step, and start to read those of the next ones."""
+        if self._readers is None:
             return self._read(step)
-        ahead = self._ahead
-        if ahead is None or ahead.step != step:
-            ahead = _Ahead(step, self._reader.submit(self._read, step))
-        examples = ahead.examples.result()
-        self._ahead = _Ahead(step + 1, self._reader.submit(self._read, step + 1))
-        return examples
+        wanted = range(step, step + READERS + 1)
+        self._ahead = {n: self._ahead.get(n) or self._readers.submit(self._read, n) for n in wanted}
+        return self._ahead.pop(step).result()
 
     def _read(self, step: int) -> Examples:
         drawn = self._streams.uniform("data", step, self._samples, 2)
@@ -93,11 +86,8 @@ class Batches:
         position = torch.arange(first + self._samples.start, first + self._samples.stop)
         epochs = position // length
         wanted = range(int(epochs[0]), int(epochs[-1]) + 1)
-        self._orders = {
-            epoch: self._orders[epoch]
-            if epoch in self._orders
-            else self._streams.permutation("epoch", epoch, length)
-            for epoch in wanted
-        }
-        parts = [self._orders[e][position[epochs == e] % length] for e in wanted]
-        return torch.cat(parts)
+        return torch.cat([self._order(e)[position[epochs == e] % length] for e in wanted])
+
+    def _order_of(self, epoch: int) -> Tensor:
+        """Return all examples in the order of an epoch, (len(dataset),) int64."""
+        return self._streams.permutation("epoch", epoch, len(self._dataset))

@@ -1,4 +1,4 @@
-"""Compiled training steps: torch.compile block by block, one compilation for all blocks.
+"""Compiled steps and samples: torch.compile block by block, one compilation for all blocks.
 
 Embedding and head stay eager unless asked otherwise: they are one per cent of the time of a deep
 network, if more than half of a small one's kernels, and the time to compile grows by theirs.
@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch._functorch import config as functorch_config
 
 from framework.errors import UserError
@@ -28,9 +29,15 @@ from framework.passes import (
     head_jvp,
 )
 from framework.protocols import Batch, has_blocks
+from framework.training.sampling import field_of
+from framework.training.settings import Train
 from framework.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
+
+WORTH_COMPILING = 20_000
+"""Evaluations of a network for samples: compiling takes seconds, and saves parts of a millisecond
+each."""
 
 
 def compiled_passes(
@@ -101,6 +108,40 @@ def compile_steps(
         log.warning("train.compile: going on without, since compiling failed: %s", _cause(error))
         return False
     return True
+
+
+def sampling_passes(
+    network: nn.Module, train: Train, device: torch.device, batch_size: int, evaluations: int
+) -> Passes:
+    """Return passes for drawing samples: compiled, if the run trains so and it is worth it.
+
+    Only whole batches of `batch_size` run compiled, which is tried here; the last, smaller one runs
+    as it is. That costs less than another compilation.
+
+    Args:
+        network: a network of the run, any of its averages.
+        evaluations: how many are to be made of it.
+    """
+    in_blocks = has_blocks(network)
+    if not (train.compile and in_blocks and evaluations >= WORTH_COMPILING):
+        return Passes()
+    compiled = torch.compile(block_forward, fullgraph=True, dynamic=False)
+
+    def in_whole_batches(block: nn.Module, tokens: Tensor, condition: Tensor) -> Tensor:
+        run = compiled if len(tokens) == batch_size else block_forward
+        return run(block, tokens, condition)
+
+    passes = Passes(block_forward=in_whole_batches)
+    field = field_of(network, train, device, passes)
+    x = torch.zeros(batch_size, *train.dataset.shape, device=device)
+    t = torch.ones(batch_size, device=device)
+    try:
+        with torch.no_grad():
+            field.velocity(x, t, torch.zeros_like(t, dtype=torch.long), t)
+    except RuntimeError as error:  # what every stage of the compiler raises
+        log.warning("train.compile: sampling without, since compiling failed: %s", _cause(error))
+        return Passes()
+    return passes
 
 
 def recompute_all_but_products() -> AbstractContextManager[None]:

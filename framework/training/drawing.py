@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 
 from framework.errors import UserError
+from framework.passes import Passes
 from framework.streams import Streams
+from framework.training.compilation import sampling_passes
 from framework.training.pictures import Images, save_image, save_sheet
 from framework.training.restored import Restored
 from framework.training.sampling import draw, field_of
@@ -53,9 +55,11 @@ def draw_pictures(run: Restored, wanted: Wanted, output: Path) -> list[Path]:
         if not 0 <= number < known:
             raise UserError(f"class {number} is out of range: this run has 0 to {known - 1}")
     classes = list(wanted.classes) or list(range(known))
+    counts = wanted.nfe or run.experiment.evaluation.counts
+    passes = _passes(run, wanted, len(classes) * wanted.count, sum(nfe or 1 for nfe in counts))
     sheets = []
-    for asked in wanted.nfe or run.experiment.evaluation.counts:
-        images, nfe = _images(run, wanted, classes, asked)
+    for asked in counts:
+        images, nfe = _images(run, wanted, classes, asked, passes)
         sheets.append(output / f"nfe={nfe}.png")
         try:
             save_sheet(sheets[-1], images, wanted.count)
@@ -68,8 +72,15 @@ def draw_pictures(run: Restored, wanted: Wanted, output: Path) -> list[Path]:
     return sheets
 
 
+def _passes(run: Restored, wanted: Wanted, samples: int, evaluations: int) -> Passes:
+    """Return passes for so many samples, each of which takes so many evaluations in all."""
+    network, train = run.trainer.network(wanted.weights), run.experiment.train
+    size = min(run.experiment.evaluation.batch_size, samples)
+    return sampling_passes(network, train, run.trainer.device, size, samples * evaluations)
+
+
 def _images(
-    run: Restored, wanted: Wanted, classes: Sequence[int], nfe: int | None
+    run: Restored, wanted: Wanted, classes: Sequence[int], nfe: int | None, passes: Passes
 ) -> tuple[Images, int]:
     """Return images (classes times count, H, W, 1 or 3), class by class, and what one took."""
     trainer, settings = run.trainer, run.experiment.evaluation
@@ -77,7 +88,7 @@ def _images(
     weight = wanted.weight
     if weight is None:
         weight = sampling_weights(settings, train.loss.guidance.weight)[0]
-    field = field_of(trainer.network(wanted.weights), train, device)
+    field = field_of(trainer.network(wanted.weights), train, device, passes)
     shape = train.dataset.shape
     noise = Streams(wanted.seed).normal("samples", 0, range(wanted.count), shape, device)
     latents = noise.repeat(len(classes), *[1] * len(shape))

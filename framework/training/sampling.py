@@ -57,12 +57,17 @@ class NetworkField:
             return self._passes.plain(self._network, inputs).to(x.dtype)
 
 
-def field_of(network: nn.Module, train: Train, device: torch.device) -> NetworkField:
-    """Return a run's network, or an average of it, as the flow that its loss trains."""
+def field_of(
+    network: nn.Module, train: Train, device: torch.device, passes: Passes | None = None
+) -> NetworkField:
+    """Return a run's network, or an average of it, as the flow that its loss trains.
+
+    It runs in the run's precision, by plain passes or by those of `compilation.sampling_passes`.
+    """
     return NetworkField(
         network,
         train.loss.flow_map,
-        Passes(),
+        passes or Passes(),
         partial(autocast, train.precision, device),
         train.dataset.num_classes,
     )

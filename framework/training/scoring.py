@@ -15,6 +15,7 @@ from torch import Tensor
 from framework.configuration.building import refusals
 from framework.distribution import World
 from framework.errors import UserError
+from framework.passes import Passes
 from framework.protocols import FieldMetric, Metric, Score, SharedMetric
 from framework.streams import Streams
 from framework.training.following import Writer
@@ -38,7 +39,8 @@ class Scorer:
     """Judges a trainer's weights as `evaluation.*` says: an average of them, unless told which.
 
     Processes share the drawing of samples and the features of a `SharedMetric`; all else is
-    measured by the first one, which has all samples, and only there scores come out.
+    measured by the first one, which has all samples, and only there scores come out. Samples are
+    drawn by `passes`, those of `compilation.sampling_passes` or plain ones.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class Scorer:
         trainer: Trainer,
         weights: str = EVALUATION,
         world: World | None = None,
+        passes: Passes | None = None,
     ) -> None:
         train = trainer.settings
+        self._passes = passes or Passes()
         self._world = trainer.world if world is None else world
         self._settings = settings
         self._trainer = trainer
@@ -120,19 +124,19 @@ class Scorer:
         if not asking:
             return []
         latents, classes = self._draws.block(block, self._settings.samples)
-        field, ws = self._field(), torch.full_like(classes, w, dtype=latents.dtype)
+        field, ws = self._field(Passes()), torch.full_like(classes, w, dtype=latents.dtype)
         return [s for metric in asking for s in metric.field_scores(field, latents, classes, ws)]
 
-    def _field(self) -> NetworkField:
+    def _field(self, passes: Passes) -> NetworkField:
         network = self._trainer.network(self._weights)
-        return field_of(network, self._trainer.settings, self._trainer.device)
+        return field_of(network, self._trainer.settings, self._trainer.device, passes)
 
     def _sample(self, latents: Tensor, classes: Tensor, w: float, nfe: int | None) -> _Drawn:
         """Return the samples of all processes, each of which draws its rows."""
         settings, own = self._settings, self._rows(len(latents))
         z, c = latents[own], classes[own]
         with self._whole():
-            field = self._field()
+            field = self._field(self._passes)
             samples = draw(settings.sampler, field, z, c, w, nfe, settings.batch_size)
         evaluated = sum(self._world.everyones(field.evaluated))
         everyones = self._world.gathered(samples)

@@ -1,13 +1,14 @@
 """What two processes find out together; the tests look at what they wrote down.
 
 Run as a program with a folder to write into: starting processes costs seconds, so that everything
-is done in one session.
+is done in one session. With `cuda` behind it, it is what two GPUs find out.
 """
 
 import os
 import signal
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from framework.streams import Streams
 from framework.training import folder, run
 from framework.training.batches import Batches
 from framework.training.checkpoints import Checkpoints
+from framework.training.compilation import compiled_passes
 from framework.training.experiment import Experiment
 from framework.training.scoring import Scorer
 from framework.training.signals import AgreedStop, StopRequest
@@ -29,8 +31,9 @@ from framework.training.trainer import Trainer
 from tests.framework.training.small import DIGITS, SIZE
 
 BASE = "base.gin"
-CPU = torch.device("cpu")
 STEPS = 3
+COMPILED = "train.compile = True"
+BACKENDS = {"cpu": "aot_eager_decomp_partition", "cuda": "inductor"}
 MEAN_FLOW = (
     "train.loss = @losses.mean_flow()",
     "losses.mean_flow.guidance = @guidances.constant()",
@@ -40,7 +43,12 @@ CASES = {
     "plain": (),
     "all at once": ("train.clip_norm = 0.5", "train.accumulation = 4", "train.checkpointing = 1"),
     "mean flow": MEAN_FLOW,
+    "compiled": (COMPILED, "train.accumulation = 4"),
     "fp16 that overflows": ("train.precision = 'fp16'", "train.clip_norm = 1.0"),
+}
+GPU_CASES = {
+    **{name: CASES[name] for name in ("plain", "all at once", "compiled")},
+    "bf16": ("train.precision = 'bf16'",),
 }
 OPTIMIZERS = ("adamw", "lion", "sgd", "muon", "soap")
 RUN = ("train.steps = 6", "train.device = 'cpu'", "evaluation.metrics = ()", "evaluation.every = 4",
@@ -56,29 +64,46 @@ def resolved(path, *settings):
 class Session:
     """A process of the session, and what it has found."""
 
-    def __init__(self, path, world):
+    def __init__(self, path, world, device):
         self.path, self.world, self.found = path, world, {}
+        self.device = world.device(torch.device(device))
 
     def trainer(self, *settings, world=None):
         world = world or self.world
         train = Experiment.build(resolved(self.path, *settings)).train
-        batches = Batches(train.dataset, Streams(0), train.batch_size, CPU, world)
-        return Trainer(train, CPU, world), batches
+        batches = Batches(train.dataset, Streams(0), train.batch_size, self.device, world)
+        return Trainer(train, self.device, world), batches
 
     def trained(self, *settings, world=None, steps=STEPS):
         trainer, batches = self.trainer(*settings, world=world)
         if "train.precision = 'fp16'" in settings:
             scaler = trainer._scaler.state_dict()
             trainer._scaler.load_state_dict({**scaler, "scale": 2.0**40})
+        if COMPILED in settings:
+            trainer.use(compiled(BACKENDS[self.device.type]))
         return advanced(trainer, batches, steps)
 
-    def equal_losses(self):
-        for name, settings in CASES.items():
+    def equal_losses(self, cases):
+        for name, settings in cases.items():
             for kind in ("ddp", "fsdp"):
                 several = self.trained(f"train.distribution = '{kind}'", *settings)
                 self.found[f"{name}/{kind}"] = outcome(several)
+            self.found[f"{name}/remembered"] = remembered(several)
             if self.world.leads:
                 self.found[f"{name}/one"] = outcome(self.trained(*settings, world=ALONE))
+
+    def waiting(self):
+        """Note what PyTorch says of steps that wait for their GPU."""
+        for kind in ("ddp", "fsdp"):
+            trainer, batches = self.trainer(f"train.distribution = '{kind}'")
+            advanced(trainer, batches, STEPS)
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                advanced(trainer, batches, 2 * STEPS)
+                self.found[f"waited/{kind}"] = ""
+            except RuntimeError as error:
+                self.found[f"waited/{kind}"] = str(error)
+            torch.cuda.set_sync_debug_mode("default")
 
     def checkpoints(self):
         """Save in shards after two steps, and go on from there in several ways."""
@@ -135,6 +160,12 @@ class Session:
         self.found["stopped after"] = self.world.everyones((steps, stop.signal))
 
 
+@cache
+def compiled(backend):
+    """Return passes for all networks of this process: they are alike, and so is what they see."""
+    return compiled_passes(backend)
+
+
 def advanced(trainer, batches, step):
     while trainer.step < step:
         trainer.train_step(batches.at(trainer.step + 1))
@@ -145,11 +176,21 @@ def outcome(trainer):
     """Return a trainer's recorded scalars, and all its weights, whole."""
     networks = {"trained": trainer.model, **trainer.averages.networks}
     weights = {
-        f"{kind}/{name}": getattr(weight, "full_tensor", lambda w=weight: w)().clone()
+        f"{kind}/{name}": getattr(weight, "full_tensor", lambda w=weight: w)().to("cpu", copy=True)
         for kind, network in networks.items()
         for name, weight in network.state_dict().items()
     }
     return {"history": trainer.recorder.history(trainer.step), "weights": weights}
+
+
+def remembered(trainer):
+    """Return how many passes through shards PyTorch still knows of."""
+    networks = trainer.placement._networks.values()
+    states = [unit._get_fsdp_state() for network in networks for unit in network.all_units()]
+    orders = [getattr(state._comm_ctx, "post_forward_order", []) for state in states]
+    return sum(len(order) for order in orders) + sum(
+        len(state._fsdp_param_group._post_forward_indices) for state in states
+    )
 
 
 def refusal(build):
@@ -188,18 +229,23 @@ class Shared(Seen):
 
 
 def weighted(rows):
-    return float((rows.double().sum(dim=1) * torch.arange(1, len(rows) + 1)).sum())
+    return float(
+        (rows.double().sum(dim=1) * torch.arange(1, len(rows) + 1, device=rows.device)).sum()
+    )
 
 
-def explore(path):
+def explore(path, device):
     """Find out everything that needs no process to end."""
     with joined() as world:
-        session = Session(path, world)
-        session.equal_losses()
+        session = Session(path, world, device)
+        session.equal_losses(CASES if device == "cpu" else GPU_CASES)
         session.checkpoints()
         session.samples()
-        session.refusals()
-        session.stopping()
+        if device == "cpu":
+            session.refusals()
+            session.stopping()
+        else:
+            session.waiting()
         if world.leads:
             torch.save(session.found, path / "found.pt")
 
@@ -226,15 +272,23 @@ def fail():
     raise ValueError("the disk is gone")
 
 
-def main(path):
+def main(path, device="cpu"):
     torch.set_num_threads(1)
     (path / BASE).write_text(f"include '{DIGITS}'\n")
+    codes = {"explored": ranks.together(2, lambda: explore(path, device))}
+    if device == "cpu":
+        codes |= whole_runs(path)
+    torch.save(codes, path / "codes.pt")
+
+
+def whole_runs(path):
+    """Train runs that are stopped, fail, diverge and end; return their exit codes."""
     together = {
         "stopped": lambda directory: disturbed_run(directory, stop),
         "failed": lambda directory: disturbed_run(directory, fail),
         "undisturbed": run,
     }
-    codes = {"explored": ranks.together(2, lambda: explore(path))}
+    codes = {}
     for name, begin in together.items():
         directory = path / name
         folder.prepare(directory, resolved(path, *RUN))
@@ -245,8 +299,8 @@ def main(path):
     )
     folder.prepare(path / "diverged", diverging)
     codes["diverged"] = ranks.together(2, lambda: run(path / "diverged"))
-    torch.save(codes, path / "codes.pt")
+    return codes
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -62,6 +62,11 @@ def test_losses_gradients_and_weights_are_those_of_one_process(found, case, kind
     assert_equal(several, one, rtol=0, atol=2e-3 if low else 1e-5)
 
 
+@pytest.mark.parametrize("case", session.CASES)
+def test_nothing_is_kept_of_passes_through_shards(found, case):
+    assert found[f"{case}/remembered"] == 0
+
+
 def test_resuming_in_shards_is_exact(found):
     assert_equal(found["again"], found["undisturbed"], rtol=0, atol=0)
 

@@ -15,7 +15,9 @@ from framework.training.compilation import (
     compile_steps,
     compiled_passes,
     recompute_all_but_products,
+    sampling_passes,
 )
+from framework.training.sampling import field_of
 from framework.training.settings import Train
 from framework.training.trainer import Trainer
 from tests import parity
@@ -97,7 +99,7 @@ class Data:
     name, shape, num_classes = "data", (4,), 2
 
 
-def trainer(breaks=False):
+def trainer(breaks=False, **changes):
     settings = Train(
         model=partial(Net, breaks=breaks),
         loss=Loss(),
@@ -107,6 +109,7 @@ def trainer(breaks=False):
         evaluation_average=Constant(),
         steps=STEPS,
         batch_size=5,
+        **changes,
     )
     return Trainer(settings, torch.device("cpu"))
 
@@ -186,3 +189,56 @@ def test_golden_numbers_hold_with_compiled_passes(options):
         passes = compiled_passes("aot_eager_decomp_partition", **options)
         errors = dict(parity.compare(golden, passes=passes))
     assert not {name: value for name, value in errors.items() if not value <= parity.TOLERANCE}
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """Compile without a compiler; the shapes of what was compiled."""
+    shapes = []
+
+    def backend(graph, inputs):
+        shapes.append([tuple(x.shape) for x in inputs])
+        return graph
+
+    torch.compiler.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    return shapes
+
+
+WHOLE = 6
+
+
+def passes_of(trainer, evaluations=10**6):
+    device = torch.device("cpu")
+    return sampling_passes(trainer.model, trainer.settings, device, WHOLE, evaluations)
+
+
+def jumped(trainer, passes, size):
+    field = field_of(trainer.model, trainer.settings, torch.device("cpu"), passes)
+    x, t = torch.linspace(-1, 1, size * 4).view(size, 4), torch.full((size,), 0.5)
+    with torch.no_grad():
+        return field.displacement(x, t, 0 * t, torch.zeros(size, dtype=torch.long), t)
+
+
+def test_samples_are_drawn_compiled_in_whole_batches(traced):
+    compiling = trainer(compile=True)
+    passes = passes_of(compiling)
+    assert len(traced) == 1  # tried before the first sample
+    for size in (WHOLE, WHOLE, WHOLE - 1):
+        torch.testing.assert_close(jumped(compiling, passes, size), jumped(compiling, None, size))
+    assert len(traced) == 1
+    assert (WHOLE, 4) in traced[0]
+
+
+def test_few_samples_and_runs_that_do_not_compile_are_drawn_plainly(traced):
+    for passes in (passes_of(trainer(compile=True), evaluations=100), passes_of(trainer())):
+        jumped(trainer(), passes, WHOLE)
+    assert not traced
+
+
+def test_samples_are_drawn_plainly_where_compiling_fails(traced, caplog):
+    odd = trainer(breaks=True, compile=True)
+    with caplog.at_level(logging.WARNING):
+        passes = passes_of(odd)
+    assert "sampling without, since compiling failed" in caplog.text
+    torch.testing.assert_close(jumped(odd, passes, WHOLE), jumped(odd, None, WHOLE))

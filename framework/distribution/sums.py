@@ -1,0 +1,95 @@
+"""Gradients summed over processes while the backward pass that makes them still runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import nn
+
+FIRST_ELEMENTS = 2**20  # a small group, so that the first one leaves early
+GROUP_ELEMENTS = 2**24  # 64 MB of float32
+
+Group = Sequence[nn.Parameter]
+
+
+class GradientSums:
+    """Sends gradients, in groups of parameters, as soon as they are complete.
+
+    A group leaves as one copy, which takes the place of its gradients. Summing those where they lie
+    would spare it, but what autograd made may share its memory with what it still reads.
+
+    PyTorch adds up what all passes of one `backward()` say of a parameter and then calls its hook,
+    once, whether they were compiled, checkpointed or neither. Groups go from the last parameters to
+    the first, roughly as a backward pass completes them, and none leaves before those in front of
+    it: so all processes send alike, whatever the order in which their hooks run.
+    """
+
+    def __init__(self) -> None:
+        self._groups: list[Group] = []
+        self._left: list[set[nn.Parameter]] = []
+        self._sending = False
+        self._sent = 0
+        self._sums: list[torch.distributed.Work] = []
+
+    def follow(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Sum the gradients of these parameters too."""
+        for group in _groups(reversed(parameters)):
+            for parameter in group:
+                complete = partial(self._complete, len(self._groups))
+                parameter.register_post_accumulate_grad_hook(complete)
+            self._groups.append(group)
+
+    def begin(self, last: bool) -> None:
+        """Prepare for the backward pass of a micro-batch; gradients leave during the last one."""
+        self._left = [set(group) for group in self._groups]
+        self._sending, self._sent = last, 0
+        self._sums.clear()
+
+    def finish(self) -> None:
+        """Send what has not left, and let the device wait for all sums.
+
+        What took no part in the loss counts as zero in the sum and keeps its missing gradient.
+        """
+        self._sending = False
+        while self._sent < len(self._groups):
+            self._send()
+        for summed in self._sums:
+            summed.wait()
+        self._sums.clear()
+
+    def _complete(self, number: int, parameter: nn.Parameter) -> None:
+        """Note that a gradient is complete, and send every group whose turn that makes it."""
+        if not self._sending:
+            return
+        self._left[number].remove(parameter)
+        while self._sent < len(self._groups) and not self._left[self._sent]:
+            self._send()
+
+    @torch.no_grad()
+    def _send(self) -> None:
+        group = self._groups[self._sent]
+        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in group]
+        flat = torch.cat([part.flatten() for part in parts])
+        self._sums.append(torch.distributed.all_reduce(flat, async_op=True))
+        self._sent += 1
+        for parameter, part in zip(group, flat.split([p.numel() for p in group]), strict=True):
+            if parameter.grad is not None:
+                parameter.grad = part.view_as(parameter)
+
+
+def _groups(parameters: Iterable[nn.Parameter]) -> Iterator[Group]:
+    """Yield the parameters in groups of one type each, the first of which is small."""
+    group: list[nn.Parameter] = []
+    enough = FIRST_ELEMENTS
+    for parameter in parameters:
+        if group and parameter.dtype != group[0].dtype:
+            yield group
+            group = []
+        group.append(parameter)
+        if sum(p.numel() for p in group) >= enough:
+            yield group
+            group, enough = [], GROUP_ELEMENTS
+    if group:
+        yield group
