@@ -1,12 +1,13 @@
 """One GPU session for the attention kernels: what to tune, side by side, and what accuracy is left.
 
-    python -m tests.benchmarks.compare_kernels [accuracy] [sums] [gluon] [settings]
+    python -m tests.benchmarks.compare_kernels [accuracy] [sums] [gluon] [host] [settings]
 
 accuracy: the worst of the eight results against float64, by dtype and kind of input. sums: what
 tensor cores' float32 sums lose, which bounds float16 with large logits. gluon: the passes of nine
-products of head size 128 in Gluon beside Triton's, their results compared. settings: every
-candidate of kernels.measure by kernel, milliseconds and ratio to the built-in one, best first; a
-table for `kernels.tuning.load` goes to settings.json in $OUT (or here).
+products of head size 128 in Gluon beside Triton's, their results compared. host: microseconds of
+the host by part of a call. settings: every candidate of kernels.measure by kernel, milliseconds and
+ratio to the built-in one, best first; a table for `kernels.tuning.load` goes to settings.json in
+$OUT (or here).
 """
 
 import json
@@ -26,6 +27,7 @@ from triton.testing import do_bench
 
 import kernels
 from kernels import launch, measure, tuning
+from kernels.launcher import addresses
 from tests.benchmarks.compile_offline import compile_kernel, without_gpu
 from tests.benchmarks.score_pass_gluon import OPTIONS, prepare, score_pass
 
@@ -142,6 +144,40 @@ def beside(
     )
 
 
+def host() -> None:
+    """Small tensors, so that the GPU keeps up and the queue never blocks the host."""
+    xs = draw((1, 1, 256, 256, 64), BF16)
+    leaves = [x.clone().requires_grad_() for x in xs[:6]]
+    inputs = launch.inputs_of(*xs[:6])
+    options = launch.Options(0.125, False, False)
+    tuning.remembered.clear()
+    outputs = launch.run_forward(inputs, options)
+    plan = next(iter(tuning.remembered.values()))
+    where = addresses(*inputs, *outputs)
+
+    def backward() -> None:
+        torch.autograd.grad(kernels.attention_jvp(*leaves), leaves, xs[6:])
+
+    parts: dict[str, Callable[[], object]] = {
+        "forward": lambda: kernels.attention_jvp(*xs[:6]),
+        "forward, tracked": lambda: kernels.attention_jvp(*leaves),
+        "forward and backward": backward,
+        "run_forward": lambda: launch.run_forward(inputs, options),
+        "launch": lambda: plan.launch(None, inputs, outputs, where),
+        "allocation": lambda: torch.empty_like(xs[0]),
+    }
+    for name, part in parts.items():
+        rounds = []
+        for _ in range(20):
+            torch.cuda.synchronize()
+            begin = time.perf_counter()
+            for _ in range(100):
+                part()
+            rounds.append((time.perf_counter() - begin) * 1e4)
+        rounds.sort()
+        print(f"{name:21} median {rounds[10]:6.1f} us, least {rounds[0]:6.1f}", flush=True)
+
+
 def rank(shape: tuple[int, ...], dtype: torch.dtype, causal: bool) -> None:
     """Time and print the candidates of a case's kernels, and record the fastest."""
     inputs, outputs, row_sums, options = stage(shape, dtype, causal)
@@ -199,7 +235,7 @@ def settings() -> None:
         file.write_text(json.dumps(tuning.export(), indent=1))
 
 
-PARTS = {"accuracy": accuracy, "sums": sums, "gluon": gluon, "settings": settings}
+PARTS = {"accuracy": accuracy, "sums": sums, "gluon": gluon, "host": host, "settings": settings}
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or PARTS:

@@ -91,9 +91,7 @@ def _consume(
                     own_sources[n], [start + group * GROUP, 0], own_there, own[n].index(group)
                 )
         for i in gl.static_range(STAGES - 1):
-            _fetch(
-                sources, tiles, statistics, lines, there, head + i * BLOCK, i, i < steps, KEYS
-            )
+            _fetch(sources, tiles, statistics, lines, there, head + i * BLOCK, i, i < steps, KEYS)
     mbarrier.wait(own_there, 0)
     stage = 0
     phase = 0
@@ -222,7 +220,6 @@ def score_pass(
         ],
         [4], [240],
     )  # fmt: skip
-
 
 
 def prepare(
