@@ -44,15 +44,22 @@ def empty_statistics(q: Tensor) -> tuple[Tensor, Tensor]:
     Two tensors: together they would exceed the size up to which torch packs allocations closely,
     and take up to 1 MiB more.
     """
+    B, H, Nq, _ = q.shape
+    mu = q.new_empty((B, H, Nq), dtype=torch.float32)
     accurate = torch.float64 if q.dtype == torch.float32 else torch.float32
-    return q.new_empty(q.shape[:3], dtype=accurate), q.new_empty(q.shape[:3], dtype=torch.float32)
+    return torch.empty_like(mu, dtype=accurate), mu
 
 
-def _adjacent(*tensors: Tensor | None) -> list[Tensor | None]:
+def _adjacent(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
     """The tensors; copies of those whose rows have their elements apart, which no kernel reads."""
-    return [
-        x if x is None or x.stride(3) == 1 or x.shape[3] == 1 else x.contiguous() for x in tensors
-    ]
+    for x in tensors:
+        if x is not None and x.stride(3) != 1:
+            break
+    else:
+        return tensors
+    return tuple(
+        [x if x is None or x.stride(3) == 1 or x.shape[3] == 1 else x.contiguous() for x in tensors]
+    )
 
 
 class Options(NamedTuple):
@@ -177,7 +184,8 @@ def run_forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """O, O', lse and mu, as in Outputs; with the settings of tuning.choose unless given."""
     q = inputs.q
-    o, to = empty_in_layout_of(q), empty_in_layout_of(q)
+    o = empty_in_layout_of(q)
+    to = torch.empty_like(o)
     lse, mu = empty_statistics(q)
     _launch("forward", inputs, (o, to, lse, mu), (*inputs, o), inputs, options, settings)
     return o, to, lse, mu

@@ -1,12 +1,13 @@
 """One GPU session for the attention kernels: what to tune, side by side, and what accuracy is left.
 
-    python -m tests.benchmarks.compare_kernels [accuracy] [sums] [gluon] [settings]
+    python -m tests.benchmarks.compare_kernels [accuracy] [sums] [gluon] [host] [settings]
 
 accuracy: the worst of the eight results against float64, by dtype and kind of input. sums: what
-tensor cores' float32 sums lose, which bounds float16 with large logits. gluon: the key pass of
-head size 128 in Gluon beside Triton's, its dk and dk' compared first. settings: every candidate
-of kernels.measure by kernel, milliseconds and ratio to the built-in one, best first; a table for
-`kernels.tuning.load` goes to settings.json in $OUT (or here).
+tensor cores' float32 sums lose, which bounds float16 with large logits. gluon: the passes of nine
+products of head size 128 in Gluon beside Triton's, their results compared. host: microseconds of
+the host by part of a call. settings: every candidate of kernels.measure by kernel, milliseconds and
+ratio to the built-in one, best first; a table for `kernels.tuning.load` goes to settings.json in
+$OUT (or here).
 """
 
 import json
@@ -26,8 +27,9 @@ from triton.testing import do_bench
 
 import kernels
 from kernels import launch, measure, tuning
+from kernels.launcher import addresses
 from tests.benchmarks.compile_offline import compile_kernel, without_gpu
-from tests.benchmarks.key_pass_gluon import key_k_gluon, prepare
+from tests.benchmarks.score_pass_gluon import OPTIONS, prepare, score_pass
 
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
 # (B, H, Nq, Nk, D), factor of q and k
@@ -110,23 +112,70 @@ def stage(
 
 
 def gluon() -> None:
-    inputs, outputs, row_sums, options = stage(*CASES[0])
-    grads = launch.empty_key_grads(inputs)
+    for shape in ((1, 2, 512, 128), CASES[0][0]):
+        inputs, outputs, row_sums, options = stage(shape, BF16, False)
+        grads = launch.empty_key_grads(inputs)
+        run_key = partial(
+            launch.run_key_pass, "key_k", inputs, outputs, row_sums, grads, options
+        )  # fmt: skip
+        run_query = partial(launch.run_query_pass, inputs, outputs, options)
+        run_key()
+        beside("key_k", run_key, (grads.dk, grads.dtk), inputs, outputs, row_sums)
+        beside("query", run_query, run_query()[:2], inputs, outputs, row_sums)
 
-    def triton() -> None:
-        launch.run_key_pass("key_k", inputs, outputs, row_sums, grads, options)
 
-    triton()
-    print(f"key_k {milliseconds(triton):7.3f} ms  Triton")
-    for late in (False, True):
-        grid, arguments, (dk, dtk) = prepare(inputs, outputs, row_sums, options.scale, late)
+def beside(
+    kernel: str, triton: Callable[[], object], expected: tuple[Tensor | None, ...],
+    inputs: launch.Inputs, outputs: launch.Outputs, row_sums: tuple[Tensor, Tensor],
+) -> None:  # fmt: skip
+    """Print Triton's time of a pass, Gluon's, and how far their results are apart."""
+    D = inputs.q.shape[3]
+    grid, arguments, found = prepare(kernel, inputs, outputs, row_sums, D**-0.5)
 
-        def run(grid: int = grid, arguments: tuple[object, ...] = arguments) -> None:
-            key_k_gluon[(grid,)](*arguments, num_warps=8)
+    def run() -> None:
+        score_pass[(grid,)](*arguments, **OPTIONS)
 
-        run()
-        off = [((a - b).norm() / b.norm()).item() for a, b in ((dk, grads.dk), (dtk, grads.dtk))]
-        print(f"key_k {milliseconds(run):7.3f} ms  Gluon, late={late}: off by {off}", flush=True)
+    run()
+    off = [((a - b).norm() / b.norm()).item() for a, b in zip(found, expected) if b is not None]
+    print(
+        f"{tuple(inputs.q.shape)} {kernel:6}{milliseconds(triton):8.3f} ms Triton"
+        f"{milliseconds(run):8.3f} ms Gluon, apart {' '.join(f'{x:.1e}' for x in off)}",
+        flush=True,
+    )
+
+
+def host() -> None:
+    """Small tensors, so that the GPU keeps up and the queue never blocks the host."""
+    xs = draw((1, 1, 256, 256, 64), BF16)
+    leaves = [x.clone().requires_grad_() for x in xs[:6]]
+    inputs = launch.inputs_of(*xs[:6])
+    options = launch.Options(0.125, False, False)
+    tuning.remembered.clear()
+    outputs = launch.run_forward(inputs, options)
+    plan = next(iter(tuning.remembered.values()))
+    where = addresses(*inputs, *outputs)
+
+    def backward() -> None:
+        torch.autograd.grad(kernels.attention_jvp(*leaves), leaves, xs[6:])
+
+    parts: dict[str, Callable[[], object]] = {
+        "forward": lambda: kernels.attention_jvp(*xs[:6]),
+        "forward, tracked": lambda: kernels.attention_jvp(*leaves),
+        "forward and backward": backward,
+        "run_forward": lambda: launch.run_forward(inputs, options),
+        "launch": lambda: plan.launch(None, inputs, outputs, where),
+        "allocation": lambda: torch.empty_like(xs[0]),
+    }
+    for name, part in parts.items():
+        rounds = []
+        for _ in range(20):
+            torch.cuda.synchronize()
+            begin = time.perf_counter()
+            for _ in range(100):
+                part()
+            rounds.append((time.perf_counter() - begin) * 1e4)
+        rounds.sort()
+        print(f"{name:21} median {rounds[10]:6.1f} us, least {rounds[0]:6.1f}", flush=True)
 
 
 def rank(shape: tuple[int, ...], dtype: torch.dtype, causal: bool) -> None:
@@ -186,7 +235,7 @@ def settings() -> None:
         file.write_text(json.dumps(tuning.export(), indent=1))
 
 
-PARTS = {"accuracy": accuracy, "sums": sums, "gluon": gluon, "settings": settings}
+PARTS = {"accuracy": accuracy, "sums": sums, "gluon": gluon, "host": host, "settings": settings}
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or PARTS:
