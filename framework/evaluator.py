@@ -69,7 +69,7 @@ class Evaluator:
     def _passed(self, members: _Members) -> Iterator[tuple[_Pass, list[Evaluation]]]:
         """Evaluate the members of each pass, those of a pair of passes together."""
         left = dict(members)
-        pair = _pair_of(members) if self._passes.pairs else None
+        pair = _pair_of(members)
         if pair is not None:
             yield from self._run_pair(*((key, left.pop(key)) for key in pair))
         for key, queries in left.items():
@@ -78,7 +78,7 @@ class Evaluator:
     def _run(self, key: _Pass, members: Sequence[Query]) -> list[Evaluation]:
         """Send the members through the network as one batch, and split what comes back."""
         network, inputs = self._networks[key.weights], _joined_inputs(members)
-        with self._pass(key):
+        with self._pass(key, key.section):
             if not key.moving:
                 return _split(members, self._passes.plain(network, inputs))
             F, dF = self._passes.with_tangent(network, inputs, _joined_tangent(members, key))
@@ -90,7 +90,7 @@ class Evaluator:
         """Send two passes through the network side by side, of which the first has a tangent."""
         (key, members), (plain_key, plain) = first, second
         inputs, others = _joined_inputs(members), _joined_inputs(plain)
-        with self._pass(key):
+        with self._pass(key, "jvp and forward"):
             F, dF, G = self._passes.pair(
                 self._networks[key.weights], inputs, _joined_tangent(members, key), others
             )
@@ -98,8 +98,8 @@ class Evaluator:
         yield plain_key, _split(plain, G)
 
     @contextmanager
-    def _pass(self, key: _Pass) -> Iterator[None]:
-        with section(key.section), torch.set_grad_enabled(key.gradient), self._autocast():
+    def _pass(self, key: _Pass, part: str) -> Iterator[None]:
+        with section(part), torch.set_grad_enabled(key.gradient), self._autocast():
             yield
 
 

@@ -101,9 +101,6 @@ class Passes:
     Replace the functions to compile them. Of every `checkpoint_every` blocks the first keeps
     its inputs only and runs again in the backward pass, tangent and all; 0 keeps everything. With
     `alike` every block's inputs ask for gradient, the first one's too: one compilation serves all.
-
-    With `pairs` a pass with a tangent takes a plain one along, block by block: a compiled block
-    then casts its weights once for both, and their gradients come as one sum.
     """
 
     block_forward: BlockFunction = block_forward
@@ -115,7 +112,6 @@ class Passes:
     head_jvp: Callable[[BlockModel, Tangent, Pair, Pair], Pair] = head_jvp
     checkpoint_every: int = 0
     alike: bool = False
-    pairs: bool = False
 
     def plain(self, model: nn.Module, inputs: Inputs) -> Tensor:
         """Return F (B, ...)."""
@@ -143,7 +139,11 @@ class Passes:
     def pair(
         self, model: nn.Module, inputs: Inputs, tangent: Tangent, others: Inputs
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return F and its derivative as `with_tangent` does, and F at other inputs."""
+        """Return F and its derivative as `with_tangent` does, and F at other inputs.
+
+        They go side by side: a compiled block then casts its weights once for both, weights in
+        shards are gathered once, and their gradients come as one sum.
+        """
         if not has_blocks(model):
             return *self.with_tangent(model, inputs, tangent), self.plain(model, others)
         (tokens, d_tokens), conditions = self.embed_jvp(model, inputs, tangent)

@@ -84,13 +84,13 @@ def table(found: dict[str, Any]) -> str:
         f"{found['matrix_operations'] / 1e12:.3f} TFLOP of matrix products a step: {used}",
         f"memory: peak {found['peak_gb']:.2f} GB allocated, {found['reserved_gb']:.2f} GB reserved",
         "",
-        f"{'section':<12}{'ms':>10}{'share':>8}{'kept GB':>10}",
+        f"{'section':<16}{'ms':>10}{'share':>8}{'kept GB':>10}",
     ]
     total = sum(section["milliseconds"] for section in found["sections"])
     for section in found["sections"]:
         time = section["milliseconds"]
         kept = section["kept_gb"]
-        lines.append(f"{section['name']:<12}{time:>10.2f}{time / total:>8.1%}{kept:>10.2f}")
+        lines.append(f"{section['name']:<16}{time:>10.2f}{time / total:>8.1%}{kept:>10.2f}")
     lines += ["", f"{'ms':>10}{'calls':>8}  costliest kernels of a step"]
     for kernel in found["kernels"]:
         shown = kernel["name"] if len(kernel["name"]) <= 80 else kernel["name"][:77] + "..."

@@ -1,15 +1,14 @@
 """Compiled steps and samples: torch.compile block by block, one compilation for all blocks.
 
-Embedding and head stay eager unless asked otherwise: they are one per cent of the time of a deep
-network, if more than half of a small one's kernels, and the time to compile grows by theirs.
+Embedding and head are compiled too: on an H100 they take 3 % of a step of B/2 if they are not, and
+more than half of a small network's launches.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -40,49 +39,31 @@ WORTH_COMPILING = 20_000
 each."""
 
 
-def compiled_passes(
-    backend: str | Callable[..., Any] = "inductor", *, pairs: bool = False, ends: bool = False
-) -> Passes:
-    """Return passes whose functions are compiled as whole graphs at their first call.
+def compiled_passes(backend: str | Callable[..., Any] = "inductor") -> Passes:
+    """Return passes whose functions `backend` compiles as whole graphs at their first call.
 
     What earlier passes compiled is forgotten: PyTorch counts graphs by function, and after a few
     networks in one process would compile no more. `torch.func.jvp` stays inside the compiled
     function: around a compiled module it is refused.
-
-    Args:
-        backend: compiles the graphs.
-        pairs: let the velocity's pass go along with the jump's, block by block. Counted at XL/2,
-            a step moves 18 GB less of weights and their gradients, some 4 ms of an H200.
-        ends: compile embedding and head too: of a step's kernels 790 become some 60, in up to six
-            more graphs.
     """
     torch.compiler.reset()
     whole = partial(torch.compile, fullgraph=True, dynamic=False, backend=backend)
-    passes = Passes(
+    return Passes(
         block_forward=whole(block_forward),
         block_jvp=whole(block_jvp),
         block_pair=whole(block_pair),
-        alike=True,
-        pairs=pairs,
-    )
-    if not ends:
-        return passes
-    return replace(
-        passes,
         embed=whole(embed),
         embed_jvp=whole(embed_jvp),
         head=whole(head),
         head_jvp=whole(head_jvp),
+        alike=True,
     )
 
 
-def compile_steps(
-    trainer: Trainer, batch: Batch, *, pairs: bool = False, ends: bool = False
-) -> bool:
+def compile_steps(trainer: Trainer, batch: Batch) -> bool:
     """Let the trainer run compiled passes, or plain ones, with a warning, if they cannot be.
 
-    The batch is only tried on: forward and backward are compiled before the first update. `pairs`
-    and `ends` are those of `compiled_passes`.
+    The batch is only tried on: forward and backward are compiled before the first update.
 
     Returns:
         whether the passes are compiled.
@@ -93,9 +74,9 @@ def compile_steps(
             type(trainer.model).__name__,
         )
         return False
-    trainer.use(compiled_passes(pairs=pairs, ends=ends))
+    trainer.use(compiled_passes())
     try:
-        with recompute_all_but_products():
+        with lean_graphs():
             trainer.try_step(batch)
     except RuntimeError as error:  # what every stage of the compiler raises
         if trainer.lies_in_shards:
@@ -144,21 +125,31 @@ def sampling_passes(
     return passes
 
 
-def recompute_all_but_products() -> AbstractContextManager[None]:
-    """Compile so that the backward pass keeps the results of matrix products and attention only.
+@contextmanager
+def lean_graphs() -> Iterator[None]:
+    """Compile so that the backward pass keeps little and that kernels move little.
 
-    Everything else is elementwise or a reduction over a token: the backward pass's own kernels
-    compute it again from what they read anyway. A block of the paper's XL/2 then keeps 364 MiB of
-    its 32 images with their tangents instead of 842.
+    Kept are the results of matrix products and attention only. Everything else is elementwise or a
+    reduction over a token: the backward pass's own kernels compute it again from what they read
+    anyway. A block of the paper's XL/2 then keeps 364 MiB of its 32 images with their tangents
+    instead of 842. For the same reason the compiler stores no intermediate that several kernels of
+    a graph could compute from what they read: 8 % less of that block's memory traffic.
     """
-    settings: dict[str, float] = {
+    keeping: dict[str, float] = {
         "aggressive_recomputation": True,
         "is_non_builtin_to_include": True,
     }
-    if not all(hasattr(functorch_config, name) for name in settings):
-        settings = {"activation_memory_budget": 0.99}  # as far as it goes without custom kernels
-    patched: AbstractContextManager[None] = functorch_config.patch(settings)
-    return patched
+    if not all(hasattr(functorch_config, name) for name in keeping):
+        keeping = {"activation_memory_budget": 0.99}  # as far as it goes without custom kernels
+    from torch._inductor import config as inductor_config  # takes a second to import
+
+    storing = {
+        "realize_reads_threshold": 12,
+        "realize_opcount_threshold": 200,
+        "realize_acc_reads_threshold": 32,
+    }
+    with functorch_config.patch(keeping), inductor_config.patch(storing):
+        yield
 
 
 def _cause(error: RuntimeError) -> str:

@@ -6,8 +6,8 @@
 
 Each process sees as many images as the single one (XL/2: 32, B/2: 64), so that perfect scaling is N
 times its images a second at its step's time. Steps are whole ones: data, loss, gradient, optimizer
-and both averages, in bf16, compiled. `apart` are N processes that train on their own at the same
-time: what the machine allows at best. A kind may come with switches of `compile_steps`: fsdp+pairs.
+and both averages, in bf16, compiled, without CUDA graphs, which several processes cannot have.
+`apart` are N processes that train on their own at the same time: what the machine allows at best.
 All share the compile caches, which the first one fills. Results are written after each case. Some
 150 s on two GPUs.
 
@@ -50,12 +50,9 @@ def measure(kind: str, out: Path, arguments: argparse.Namespace) -> None:
     with joined() as world:
         experiment = building.experiment_of(settings(kind, world.size, arguments))
         world.device(experiment.device())  # also where each trains on its own
-        trainer, batches = building.trainer_of(
-            experiment, ALONE if base(kind) == "apart" else world
-        )
-        switches = dict.fromkeys(kind.split("+")[1:], True)
+        trainer, batches = building.trainer_of(experiment, ALONE if kind == "apart" else world)
         compiled = experiment.train.compile
-        if compiled and not compilation.compile_steps(trainer, batches.at(1), **switches):
+        if compiled and not compilation.compile_steps(trainer, batches.at(1)):
             raise RuntimeError("the step was not compiled")
         if trainer.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -96,21 +93,16 @@ def result(
 def settings(kind: str, processes: int, arguments: argparse.Namespace) -> str:
     """Return the run's gin: a global batch that gives each process its images."""
     images = 4 if arguments.rehearse else IMAGES[arguments.size]
-    together = 1 if base(kind) == "apart" else processes
-    extra = [f"train.batch_size = {images * together}"]
-    extra += ["train.distribution = 'fsdp'"] * (base(kind) == "fsdp")
+    together = 1 if kind == "apart" else processes
+    extra = [f"train.batch_size = {images * together}", "train.cuda_graphs = False"]
+    extra += ["train.distribution = 'fsdp'"] * (kind == "fsdp")
     extra += ["train.compile = False"] * arguments.rehearse
     return gin_text(CASES[arguments.size], [*extra, *arguments.set], arguments.rehearse)
 
 
-def base(kind: str) -> str:
-    """Return a kind without switches."""
-    return kind.partition("+")[0]
-
-
 def measured(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return a case's result, or what went wrong with it."""
-    count = 1 if base(kind) == "one" else arguments.processes
+    count = 1 if kind == "one" else arguments.processes
     with tempfile.TemporaryDirectory(prefix="bench_scaling_") as folder:
         out = Path(folder) / "result.json"
         code = ranks.together(count, lambda: measure(kind, out, arguments))
@@ -155,7 +147,7 @@ def main() -> int:
     if arguments.table is not None:
         print(table(json.loads(arguments.table.read_text())))
         return 0
-    if unknown := {base(kind) for kind in arguments.kinds.split(",")} - set(KINDS):
+    if unknown := set(arguments.kinds.split(",")) - set(KINDS):
         parser.error(f"no such kind: {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
     results = building.Results(arguments.output, arguments.rehearse)
     with building.compile_caches(arguments.cache):

@@ -38,7 +38,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
 
 def _measured(result: dict[str, Any]) -> tuple[str, ...]:
     case = CASES[result["case"]]
-    found = _figures((result["median_ms"], result["peak_gb"]))
+    found = _figures((result["median_ms"], result["reserved_gb"]))
     if result["median_ms"] < 20:
         found += f" ({1e3 / result['median_ms']:.0f} steps/s)"
     return (

@@ -53,7 +53,7 @@ class Worker:
         self.batches = Batches(train.dataset, Streams(train.seed), train.batch_size, self.device)
         self.marks["built"] = time.time()
         self.compiled = train.compile and compilation.compile_steps(
-            self.trainer, self.batches.at(1), **dict.fromkeys(self.case.options, True)
+            self.trainer, self.batches.at(1)
         )
         self.marks["compiled"] = time.time()
         self.trainer.train_step(self.batches.at(1))

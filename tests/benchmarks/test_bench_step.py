@@ -41,7 +41,7 @@ def test_a_time_limit_ends_a_case_and_the_next_one_starts(tmp_path):
 
 def test_the_table_marks_a_step_that_was_not_compiled(tmp_path):
     result = {
-        "case": "xl2", "device": "a GPU", "torch": "2", "median_ms": 200.04, "peak_gb": 33.0,
+        "case": "xl2", "device": "a GPU", "torch": "2", "median_ms": 200.04, "reserved_gb": 33.0,
         "floor_ms": 105.4, "seconds_from_process_start": {"first_step": 35.0}, "graphs": 3,
     }  # fmt: skip
     file = tmp_path / "step.json"

@@ -29,7 +29,7 @@ def test_json_says_where_time_goes_and_a_trace_is_written(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     names = [section["name"] for section in found["sections"]]
-    parts = {"data", "jvp", "forward", "target", "backward", "optimizer", "averages", "logging"}
+    parts = {"data", "jvp and forward", "target", "backward", "optimizer", "averages", "logging"}
     assert set(names) == parts
     assert all(section["milliseconds"] > 0 for section in found["sections"])
     assert len(found["kernels"]) == 10

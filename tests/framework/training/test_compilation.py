@@ -14,7 +14,7 @@ from framework.protocols import Batch, Conditions, LossTerms, Query, Tangent
 from framework.training.compilation import (
     compile_steps,
     compiled_passes,
-    recompute_all_but_products,
+    lean_graphs,
     sampling_passes,
 )
 from framework.training.sampling import field_of
@@ -132,10 +132,9 @@ def trained(trainer):
 
 
 @needs_compiler
-@pytest.mark.parametrize("options", [{}, {"pairs": True, "ends": True}])
-def test_compiled_and_eager_steps_agree(options):
+def test_compiled_and_eager_steps_agree():
     compiled = trainer()
-    assert compile_steps(compiled, batch(0), **options)
+    assert compile_steps(compiled, batch(0))
     torch.testing.assert_close(trained(compiled), trained(trainer()), rtol=1e-4, atol=1e-5)
 
 
@@ -151,10 +150,7 @@ def test_what_cannot_be_compiled_runs_plain_with_one_warning_that_names_it(caplo
     torch.testing.assert_close(weights, trained(trainer()))
 
 
-# With tangent, plain, plain without gradient; the first two in one where they go in pairs. The ends
-# are three embeddings and three heads.
-@pytest.mark.parametrize(("options", "count"), [({}, 3), ({"pairs": True}, 2), ({"ends": True}, 9)])
-def test_all_blocks_share_one_compilation_of_each_kind(options, count):
+def test_all_blocks_share_one_compilation_of_each_kind():
     graphs = []
 
     def backend(graph, inputs):
@@ -162,9 +158,10 @@ def test_all_blocks_share_one_compilation_of_each_kind(options, count):
         return graph
 
     network = trainer()
-    network.use(compiled_passes(backend, **options))
+    network.use(compiled_passes(backend))
     network.try_step(batch(0))
-    assert len(graphs) == count
+    # The pair and the pass without gradient; three embeddings and three heads.
+    assert len(graphs) == 2 + 6
 
 
 def test_many_networks_are_compiled_in_one_process():
@@ -181,12 +178,11 @@ def test_a_model_without_blocks_runs_as_it_is_with_a_warning(caplog):
     assert "Net comes without blocks" in caplog.text
 
 
-@pytest.mark.parametrize("options", [{}, {"pairs": True, "ends": True}])
-def test_golden_numbers_hold_with_compiled_passes(options):
+def test_golden_numbers_hold_with_compiled_passes():
     # The compiler's front half: tracing, tangents, joined products, what the backward pass keeps.
     golden = Path(parity.__file__).parent / "golden" / "tvm_scaled_const_w.npz"
-    with recompute_all_but_products():
-        passes = compiled_passes("aot_eager_decomp_partition", **options)
+    with lean_graphs():
+        passes = compiled_passes("aot_eager_decomp_partition")
         errors = dict(parity.compare(golden, passes=passes))
     assert not {name: value for name, value in errors.items() if not value <= parity.TOLERANCE}
 

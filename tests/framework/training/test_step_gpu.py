@@ -8,7 +8,7 @@ import torch
 from framework.training.compilation import (
     compile_steps,
     compiled_passes,
-    recompute_all_but_products,
+    lean_graphs,
 )
 from tests import parity
 from tests.framework.training.small import losses_of, trainer_of
@@ -46,20 +46,35 @@ def test_replayed_steps_are_the_steps():
     assert graphed == pytest.approx(plain, rel=1e-4)
 
 
-@pytest.mark.parametrize("options", [{}, {"pairs": True, "ends": True}])
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("bf16", 3e-2)])
-def test_compiled_and_plain_losses_agree_over_50_steps(precision, tolerance, options):
-    settings = (f"train.precision = '{precision}'", "train.batch_size = 64")
-    plain = losses_of(*trainer_of(*settings, device="cuda"), 50)
+def compiled_losses(*settings):
     trainer, batches = trainer_of(*settings, device="cuda")
-    assert compile_steps(trainer, batches.at(1), **options)
+    assert compile_steps(trainer, batches.at(1))
     losses_of(trainer, batches, 5)
     step_without_waiting(trainer, batches, 40)
-    assert losses_of(trainer, batches, 5) == pytest.approx(plain, rel=tolerance)
+    return losses_of(trainer, batches, 5)
+
+
+def test_compiled_and_plain_losses_agree_over_50_steps():
+    settings = ("train.precision = 'fp32'", "train.batch_size = 64")
+    plain = losses_of(*trainer_of(*settings, device="cuda"), 50)
+    assert compiled_losses(*settings) == pytest.approx(plain, rel=1e-3)
+
+
+def test_compiled_losses_in_bf16_are_as_far_from_float32_as_plain_ones():
+    # Fifty steps amplify the rounding of bf16 to several per cent of a single loss.
+    def off(losses):
+        return [abs(a / b - 1) for a, b in zip(losses, exact, strict=True)]
+
+    batch, bf16 = "train.batch_size = 64", "train.precision = 'bf16'"
+    exact = losses_of(*trainer_of(batch, device="cuda"), 50)
+    plain = off(losses_of(*trainer_of(batch, bf16, device="cuda"), 50))
+    compiled = off(compiled_losses(batch, bf16))
+    assert max(compiled[:5]) < 1e-2
+    assert sum(compiled) < 1.5 * sum(plain)
 
 
 @pytest.mark.parametrize("golden", sorted((Path(parity.__file__).parent / "golden").glob("*.npz")))
 def test_golden_numbers_hold_compiled_in_float32(golden):
-    with recompute_all_but_products():
+    with lean_graphs():
         errors = dict(parity.compare(golden, passes=compiled_passes(), device="cuda"))
     assert not {name: value for name, value in errors.items() if not value <= parity.TOLERANCE}

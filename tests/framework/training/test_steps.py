@@ -41,7 +41,7 @@ def test_settings_that_came_later_leave_identities_alone(setting):
 @pytest.mark.parametrize("detach", [False, True])
 def test_a_checkpointed_block_runs_again_in_the_backward_pass(detach):
     trainer, batches = trainer_of(f"losses.tvm.detach_jvp = {detach}")
-    calls = {"forward": 0, "jvp": 0}
+    calls = {"forward": 0, "pair": 0}
 
     def counted(name, function):
         def call(*args):
@@ -53,7 +53,7 @@ def test_a_checkpointed_block_runs_again_in_the_backward_pass(detach):
     plain = Passes()
     passes = Passes(
         block_forward=counted("forward", plain.block_forward),
-        block_jvp=counted("jvp", plain.block_jvp),
+        block_pair=counted("pair", plain.block_pair),
         checkpoint_every=2,
     )
     evaluator = Evaluator(trainer.model, trainer.averages.networks, passes)
@@ -61,7 +61,7 @@ def test_a_checkpointed_block_runs_again_in_the_backward_pass(detach):
     before = dict(calls)
     terms.total.sum().backward()
     again = {name: calls[name] - before[name] for name in calls}
-    assert again == {"forward": 1, "jvp": 1}
+    assert again == {"forward": 0, "pair": 1}
 
 
 def test_a_batch_that_micro_batches_do_not_divide_is_refused():
