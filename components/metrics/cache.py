@@ -65,11 +65,11 @@ class Judge:
         return in_batches(self.network.to(images.device), images).argmax(dim=1).cpu()
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the features (M, F) of images (M, C, H, W), computed where they lie, on the CPU."""
+        """Return the features (M, F), on the CPU, of images (M, C, H, W), computed where they lie."""
         return in_batches(self.network.to(images.device).features, images).cpu()
 
     def training_features(self) -> Tensor:
-        """Return the features (N, F) of all training images, computed on the classifier's device."""
+        """Return the features (N, F) of all training images, computed where the classifier lies."""
         device = next(self.network.parameters()).device
         return self.features(training_images(self._dataset).to(device))
 
