@@ -65,7 +65,7 @@ class Judge:
         return in_batches(self.network.to(images.device), images).argmax(dim=1).cpu()
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the features (M, F), on the CPU, of images (M, C, H, W), computed where they lie."""
+        """Return features (M, F) of images (M, C, H, W), computed where they lie, on the CPU."""
         return in_batches(self.network.to(images.device).features, images).cpu()
 
     def training_features(self) -> Tensor:
