@@ -10,9 +10,10 @@ from pathlib import Path
 import matplotlib as mpl
 from jinja2 import Environment, StrictUndefined
 
+import framework.training.experiment  # noqa: F401 (registers what gin files bind)
 from framework.configuration import Configuration
 from framework.errors import UserError
-from framework.grid.manifest import Manifest
+from framework.grid.manifest import Submission
 from framework.grid.settings import Grid
 
 from . import figures
@@ -21,6 +22,7 @@ from .claims import ENDED, Outcome, outcomes
 from .figures.style import SETTINGS
 from .grid_results import GridResults
 from .loading import load_grid
+from .manifest import read_manifest
 from .metric_rows import MetricTable, metric_table
 from .numbers import DASH, decimals_for, duration, fixed, interval, probability
 from .rendering import LOADER, table_cell
@@ -195,8 +197,8 @@ def _cost(grid: GridResults) -> str:
 
 def _passed(grid: GridResults) -> str:
     """Return the wall time of the launches, each until the last of its runs ended."""
-    manifest, passed = Manifest.read(grid.directory), 0.0
-    for launch in manifest.submissions if manifest else []:
+    manifest, passed = read_manifest(grid.directory) or {}, 0.0
+    for launch in map(Submission.of, manifest.get("submissions", [])):
         cells = [cell for job in launch.jobs for cell in job.cells]
         ends = [_updated(grid.directory / cell) for cell in cells]
         passed += max([end - launch.created for end in ends if end > launch.created], default=0.0)
