@@ -11,6 +11,7 @@ import torch
 from framework.errors import UserError
 from framework.streams import Streams
 from framework.training.pictures import Images, save_image, save_sheet
+from framework.training.real import held_out_pictures
 from framework.training.restored import Restored
 from framework.training.sampling import draw, field_of
 from framework.training.scoring import sampling_weights
@@ -28,6 +29,7 @@ class Wanted:
         weight: guidance weight; None for the run's own.
         seed: of the latents.
         weights: "trained", or the name of an average.
+        real: whether to draw held-out images too.
     """
 
     nfe: Sequence[int]
@@ -36,10 +38,13 @@ class Wanted:
     weight: float | None = None
     seed: int = 0
     weights: str = EVALUATION
+    real: bool = False
 
 
 def draw_pictures(run: Restored, wanted: Wanted, output: Path) -> list[Path]:
     """Write `nfe=N.png`, a row a class, and its images as `nfe=N/class=C-I.png`.
+
+    Held-out images, where wanted, lie beside them as `real.png`.
 
     Returns:
         the sheets.
@@ -53,22 +58,25 @@ def draw_pictures(run: Restored, wanted: Wanted, output: Path) -> list[Path]:
         if not 0 <= number < known:
             raise UserError(f"class {number} is out of range: this run has 0 to {known - 1}")
     classes = list(wanted.classes) or list(range(known))
-    sheets = []
+    sheets: dict[str, Images] = {}
     for asked in wanted.nfe or run.experiment.evaluation.counts:
-        images, nfe = _images(run, wanted, classes, asked)
-        sheets.append(output / f"nfe={nfe}.png")
+        images, nfe = images_of(run, wanted, classes, asked)
+        sheets[f"nfe={nfe}"] = images
+    if wanted.real:
+        dataset = run.experiment.train.dataset
+        sheets["real"] = held_out_pictures(dataset, classes, wanted.count)
+    for name, images in sheets.items():
         try:
-            save_sheet(sheets[-1], images, wanted.count)
+            save_sheet(output / f"{name}.png", images, wanted.count)
             for index, image in enumerate(images):
                 row, column = divmod(index, wanted.count)
-                name = f"class={classes[row]}-{column:05d}.png"
-                save_image(output / f"nfe={nfe}" / name, image)
+                save_image(output / name / f"class={classes[row]}-{column:05d}.png", image)
         except OSError as error:
             raise UserError(f"{output}: {error.strerror}: choose another --output") from error
-    return sheets
+    return [output / f"{name}.png" for name in sheets]
 
 
-def _images(
+def images_of(
     run: Restored, wanted: Wanted, classes: Sequence[int], nfe: int | None
 ) -> tuple[Images, int]:
     """Return images (classes times count, H, W, 1 or 3), class by class, and what one took."""
