@@ -70,8 +70,8 @@ def _run(directory: Path, pulse: Pulse, stop: AgreedStop, world: World) -> State
         trainer.begin()
     batches = Batches(train.dataset, Streams(train.seed), train.batch_size, device, world)
     if train.compile:
-        ends = compilation.is_shallow(trainer.model)
-        compilation.compile_steps(trainer, batches.at(trainer.step + 1), ends=ends)
+        small = compilation.is_shallow(trainer.model)
+        compilation.compile_steps(trainer, batches.at(trainer.step + 1), pairs=small, ends=small)
     pulse.now.step, pulse.now.steps = trainer.step, train.steps
     if world.leads:
         pulse.now.flops_per_step = pulse.now.flops_per_step or flops_per_step(train, device)
