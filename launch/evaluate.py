@@ -24,6 +24,7 @@ def arguments() -> argparse.Namespace:
     add("--w", type=float, metavar="W", help="guidance weight (default: the run's)")
     add("--weights", default="evaluation", metavar="NAME", help="trained, or an average's name")
     add("--device", metavar="NAME", help="default: the run's")
+    add("--real", action="store_true", help="instead, all held-out examples: what can be reached")
     add("--append", action="store_true", help="add what is measured to the run's results")
     return parser.parse_args()
 
@@ -33,10 +34,15 @@ def program() -> None:
     given = arguments()
     from framework.distribution import joined
     from framework.training.again import Changes, measure_again, print_scores  # imports torch
+    from framework.training.real import held_out_scores
     from framework.training.restored import restore
 
     with joined() as world:
         run = restore(given.directory, given.device, world)
+        if given.real:
+            for score in held_out_scores(run) if world.leads else []:
+                print(f"{score.name}  {score.value:.5g}  ({score.direction} is better)")
+            return
         changes = Changes(given.nfe, given.samples, given.blocks, given.w, given.weights)
         found = measure_again(run, changes, append=given.append, world=world)
         if world.leads:

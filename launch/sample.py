@@ -1,6 +1,7 @@
 """Draw samples from a run's last checkpoint: a sheet a number of evaluations, and single images.
 
 python launch/sample.py runs/digits --nfe 1 2 4 --classes 0 1 2 --count 8
+python launch/sample.py runs/digits --poster digits.png   # one picture, scores above, real images
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ def arguments() -> argparse.Namespace:
     add("--seed", type=int, default=0, metavar="K", help="of the latents (0)")
     add("--weights", default="evaluation", metavar="NAME", help="trained, or an average's name, "
         "such as target (default: evaluation)")  # fmt: skip
+    add("--real", action="store_true", help="also held-out images, as real.png")
+    add("--poster", type=Path, metavar="FILE", help="instead, one picture of all with the run's "
+        "scores, held-out images and theirs beside them")  # fmt: skip
     add("--device", metavar="NAME", help="default: the run's")
     add("--output", type=Path, metavar="DIR", help="default: drawn/ in the run's folder")
     return parser.parse_args()
@@ -36,7 +40,15 @@ def program() -> None:
     from framework.training.restored import restore
 
     run = restore(given.directory, given.device)
-    wanted = Wanted(given.nfe, given.classes, given.count, given.w, given.seed, given.weights)
+    wanted = Wanted(
+        given.nfe, given.classes, given.count, given.w, given.seed, given.weights, given.real
+    )
+    if given.poster:
+        from framework.report.poster import write_poster  # imports matplotlib
+
+        write_poster(run, wanted, given.poster)
+        print(f"{given.poster}  (step {run.step})")
+        return
     for sheet in draw_pictures(run, wanted, given.output or given.directory / "drawn"):
         print(f"{sheet}  (step {run.step}; single images in {sheet.with_suffix('')}/)")
 

@@ -114,6 +114,16 @@ def test_it_is_a_lab_note(table):
 
 
 @pytest.mark.parametrize("finding", FINDINGS, ids=lambda path: path.stem)
+def test_a_finding_claims_something_of_arms_that_it_has(finding):
+    planned = plan(Configuration.load([finding]), finding.stem)
+    assert planned.grid.claims
+    for claim in planned.grid.claim_list:
+        assert claim.relation == "below" or {claim.arm, claim.than} <= {
+            a.name for a in planned.arms
+        }
+
+
+@pytest.mark.parametrize("finding", FINDINGS[:-1], ids=lambda path: path.stem)
 def test_a_finding_compares_arms_of_five_seeds_on_fashion_mnist(finding, clothes):
     planned = checked(finding, [f"datasets.fashion_mnist.path = {str(clothes)!r}"])
     assert planned.name == finding.stem
@@ -125,6 +135,7 @@ def test_a_finding_compares_arms_of_five_seeds_on_fashion_mnist(finding, clothes
 
 
 def test_the_bound_of_theorem_1_is_planned_in_the_plane():
+    assert "wasserstein_bound.gin" in FINDINGS[-1].read_text()
     planned = checked(FOLDER / "wasserstein_bound.gin")
     assert {cell.resolved.settings["train.dataset"].selector for cell in planned.cells} == {
         "datasets.gaussian_mixture"

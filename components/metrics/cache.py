@@ -60,13 +60,18 @@ class Judge:
         """Return the name of a score that depends on the classifier."""
         return f"{metric}@{self._dataset.name}-{self.network.weights_hash()}"
 
+    def classes(self, images: Tensor) -> Tensor:
+        """Return the classes (M,) that images (M, C, H, W) are sorted into, on the CPU."""
+        return in_batches(self.network.to(images.device), images).argmax(dim=1).cpu()
+
     def features(self, images: Tensor) -> Tensor:
-        """Return the features (M, F) of images (M, C, H, W), on the CPU."""
-        return in_batches(self.network.features, images)
+        """Return features (M, F) of images (M, C, H, W), computed where they lie, on the CPU."""
+        return in_batches(self.network.to(images.device).features, images).cpu()
 
     def training_features(self) -> Tensor:
-        """Return the features of all training images."""
-        return self.features(training_images(self._dataset))
+        """Return the features (N, F) of all training images, computed where the classifier lies."""
+        device = next(self.network.parameters()).device
+        return self.features(training_images(self._dataset).to(device))
 
 
 def _check_images(dataset: Dataset) -> None:
@@ -109,7 +114,7 @@ def classifier_of(dataset: Dataset, cache: str | None = None) -> Classifier:
 
 def _read(path: Path, dataset: Dataset) -> Classifier | None:
     """Return the classifier in a file, or None if it is absent or damaged; damaged ones go."""
-    network = Classifier(dataset.shape[0], dataset.num_classes)
+    network = Classifier(dataset.shape, dataset.num_classes)
     try:
         network.load_state_dict(torch.load(path, weights_only=True))
     except FileNotFoundError:

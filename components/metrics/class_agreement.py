@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor
 
 from components.metrics.cache import Judge
-from components.metrics.classifier import in_batches
 from framework import register
 from framework.protocols import Dataset, Score
 from framework.settings import LocalPath
@@ -28,7 +27,7 @@ class ClassAgreement:
 
         A sample that is not finite counts as wrong.
         """
-        found = in_batches(self._judge.network, samples).argmax(dim=1)
+        found = self._judge.classes(samples)
         finite = samples.detach().cpu().flatten(1).isfinite().all(dim=1)
         hits = (found == labels.cpu()) & finite
         return [Score(self._judge.name("agreement"), float(hits.double().mean()), "higher")]

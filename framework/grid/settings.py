@@ -9,6 +9,7 @@ from typing import Any
 from framework.configuration import text
 from framework.configuration.roots import register_root
 from framework.errors import UserError
+from framework.grid.claims import Claim
 from framework.settings import NonNegativeInt, PositiveInt
 
 Bindings = dict[str, Any]
@@ -34,6 +35,7 @@ class Grid:
         probe: Bindings that shrink a cell for checking it.
         equivalent: Axes that change cost and not mathematics: their cells have to agree.
         tune: {binding: [values]} tried for every arm before arms are compared.
+        claims: What the grid is expected to show, see `framework.grid.claims`.
 
     Raises:
         UserError: a field has the wrong form; the message says which.
@@ -52,6 +54,7 @@ class Grid:
     probe: Bindings = field(default_factory=dict)
     equivalent: list[str] = field(default_factory=list)
     tune: Bindings = field(default_factory=dict)
+    claims: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         _check_lists("axes", self.axes)
@@ -66,10 +69,17 @@ class Grid:
         for cell in self.exclude:
             if not isinstance(cell, Mapping) or not cell:
                 raise UserError(f"grid.exclude needs {{binding: value}} each, not {text(cell)}")
+        for index, claim in enumerate(self.claims):
+            Claim.read(index, claim)
         if isinstance(self.seeds, list):
             if not self.seeds:
                 raise UserError("grid.seeds is an empty list: name at least one seed")
             _check_distinct("seeds", self.seeds)
+
+    @property
+    def claim_list(self) -> list[Claim]:
+        """Return what the grid is expected to show."""
+        return [Claim.read(index, claim) for index, claim in enumerate(self.claims)]
 
     @property
     def seed_list(self) -> list[int]:

@@ -36,7 +36,7 @@ def render_markdown(content: Content) -> str:
     """Write the Markdown form, its pictures beside it."""
     environment = Environment(loader=LOADER, autoescape=False, undefined=StrictUndefined,
                               trim_blocks=True)  # fmt: skip
-    environment.filters["cell"] = _cell
+    environment.filters["cell"] = table_cell
     return environment.get_template("report.md").render(c=content)
 
 
@@ -60,7 +60,7 @@ def _breakable(text: str) -> Markup:
     return Markup(",<wbr>").join(text.split(","))
 
 
-def _cell(text: object) -> str:
+def table_cell(text: object) -> str:
     """Keep text from ending a Markdown table cell."""
     return str(text).replace("|", "\\|").replace("\n", " ")
 

@@ -13,6 +13,7 @@ from framework.passes import Passes
 from framework.streams import Streams
 from framework.training.compilation import sampling_passes
 from framework.training.pictures import Images, save_image, save_sheet
+from framework.training.real import held_out_pictures
 from framework.training.restored import Restored
 from framework.training.sampling import draw, field_of
 from framework.training.scoring import sampling_weights
@@ -30,6 +31,7 @@ class Wanted:
         weight: guidance weight; None for the run's own.
         seed: of the latents.
         weights: "trained", or the name of an average.
+        real: whether to draw held-out images too.
     """
 
     nfe: Sequence[int]
@@ -38,10 +40,13 @@ class Wanted:
     weight: float | None = None
     seed: int = 0
     weights: str = EVALUATION
+    real: bool = False
 
 
 def draw_pictures(run: Restored, wanted: Wanted, output: Path) -> list[Path]:
     """Write `nfe=N.png`, a row a class, and its images as `nfe=N/class=C-I.png`.
+
+    Held-out images, where wanted, lie beside them as `real.png`.
 
     Returns:
         the sheets.
@@ -57,19 +62,22 @@ def draw_pictures(run: Restored, wanted: Wanted, output: Path) -> list[Path]:
     classes = list(wanted.classes) or list(range(known))
     counts = wanted.nfe or run.experiment.evaluation.counts
     passes = _passes(run, wanted, len(classes) * wanted.count, sum(nfe or 1 for nfe in counts))
-    sheets = []
+    sheets: dict[str, Images] = {}
     for asked in counts:
-        images, nfe = _images(run, wanted, classes, asked, passes)
-        sheets.append(output / f"nfe={nfe}.png")
+        images, nfe = images_of(run, wanted, classes, asked, passes)
+        sheets[f"nfe={nfe}"] = images
+    if wanted.real:
+        dataset = run.experiment.train.dataset
+        sheets["real"] = held_out_pictures(dataset, classes, wanted.count)
+    for name, images in sheets.items():
         try:
-            save_sheet(sheets[-1], images, wanted.count)
+            save_sheet(output / f"{name}.png", images, wanted.count)
             for index, image in enumerate(images):
                 row, column = divmod(index, wanted.count)
-                name = f"class={classes[row]}-{column:05d}.png"
-                save_image(output / f"nfe={nfe}" / name, image)
+                save_image(output / name / f"class={classes[row]}-{column:05d}.png", image)
         except OSError as error:
             raise UserError(f"{output}: {error.strerror}: choose another --output") from error
-    return sheets
+    return [output / f"{name}.png" for name in sheets]
 
 
 def _passes(run: Restored, wanted: Wanted, samples: int, evaluations: int) -> Passes:
@@ -79,8 +87,12 @@ def _passes(run: Restored, wanted: Wanted, samples: int, evaluations: int) -> Pa
     return sampling_passes(network, train, run.trainer.device, size, samples * evaluations)
 
 
-def _images(
-    run: Restored, wanted: Wanted, classes: Sequence[int], nfe: int | None, passes: Passes
+def images_of(
+    run: Restored,
+    wanted: Wanted,
+    classes: Sequence[int],
+    nfe: int | None,
+    passes: Passes | None = None,
 ) -> tuple[Images, int]:
     """Return images (classes times count, H, W, 1 or 3), class by class, and what one took."""
     trainer, settings = run.trainer, run.experiment.evaluation

@@ -6,6 +6,7 @@ from .effects import draw_effects
 from .factors import draw_factors
 from .nfe import draw_nfe
 from .samples import draw_samples
+from .scalar import draw_scalar
 
 __all__ = [
     "draw_cost",
@@ -15,4 +16,5 @@ __all__ = [
     "draw_losses",
     "draw_nfe",
     "draw_samples",
+    "draw_scalar",
 ]

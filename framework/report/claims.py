@@ -1,0 +1,170 @@
+"""What became of a grid's claims: paired differences, intervals, verdicts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from framework.errors import UserError, nearest
+from framework.grid.claims import Claim
+from framework.statistics import at_budget, holm, orient, score_matrix, t_interval
+from framework.statistics.claimed import direction_verdicts, diverged_p
+
+from .grid_results import GridResults
+from .scalars import scalar_scores
+from .scoring import score_runs
+from .selection import select
+
+ENDED = ("done", "diverged", "failed")
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A claim with what our runs say of it.
+
+    Attributes:
+        claim: the claim.
+        values: mean of the arm and of the one compared with, over their seeds.
+        difference: mean paired difference; NaN without pairs.
+        low: lower end of its 95 % t interval.
+        high: upper end.
+        p: p-value corrected over the claims of the grid (Holm).
+        pairs: seeds that both finished.
+        verdict: in words.
+        note: what a reader must know beside it.
+    """
+
+    claim: Claim
+    values: tuple[float, float] = (NAN, NAN)
+    difference: float = NAN
+    low: float = NAN
+    high: float = NAN
+    p: float = NAN
+    pairs: int = 0
+    verdict: str = "not run"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A claim as numbers: scores of both sides by seed, and the sign that was expected."""
+
+    claim: Claim
+    arm: pd.Series
+    than: pd.Series
+    expected: float
+    lost_p: float = NAN
+    lost_sign: float = 0.0
+    note: str = ""
+
+    @property
+    def differences(self) -> pd.Series:
+        """Differences over all seeds, NaN where one of both has no score."""
+        return self.arm - self.than
+
+
+def outcomes(grid: GridResults | None, claims: Sequence[Claim]) -> list[Outcome]:
+    """Test a grid's claims together; those whose runs have not all ended wait.
+
+    Arms of one seed are paired, p-values of the paired t-test are corrected over the claims by
+    Holm's method. Where runs of an arm diverged, `better` and `worse` are decided by how many did
+    (Fisher's exact test).
+
+    Raises:
+        UserError: a claim names an arm, metric, NFE or weight that the grid does not have.
+    """
+    if grid is None:
+        return [Outcome(claim) for claim in claims]
+    left = {index: _unfinished(grid, claim) for index, claim in enumerate(claims)}
+    ready = [c for i, c in enumerate(claims) if not left[i] and c.relation != "below"]
+    tested = iter(_tested([_read(grid, claim) for claim in ready]))
+    found = []
+    for index, claim in enumerate(claims):
+        if left[index]:
+            found.append(Outcome(claim, verdict=left[index]))
+        else:
+            found.append(_bound(grid, claim) if claim.relation == "below" else next(tested))
+    return found
+
+
+def _unfinished(grid: GridResults, claim: Claim) -> str:
+    """Return why a claim cannot be tested yet, or an empty string."""
+    arms = grid.arm_names if claim.relation == "below" else [claim.arm, claim.than]
+    for arm in arms:
+        if arm not in grid.arm_names:
+            hint = nearest(arm, grid.arm_names)
+            raise UserError(f"{grid.name}: grid.claims names {arm!r}, which is no arm{hint}")
+    runs = grid.runs[grid.runs["arm"].isin(arms)]
+    ended = int(runs["state"].isin(ENDED).sum())
+    if not ended:
+        return "not run"
+    return "" if ended == len(runs) else f"unfinished: {ended} of {len(runs)} runs"
+
+
+def _read(grid: GridResults, claim: Claim) -> _Read:
+    """Return what a claim compares."""
+    if claim.summary is not None:
+        scores, sign = scalar_scores(grid, claim.metric or "", claim.summary), 1.0
+    else:
+        selection = select(grid, claim.metric, claim.nfe, claim.w)
+        scored, sign = score_runs(grid, selection), orient(selection.direction)
+        scores = at_budget(scored.curves, claim.equal).scores if claim.equal else scored.final
+    matrix = score_matrix(scores).reindex([claim.arm, claim.than])
+    judged = claim.relation in ("better", "worse")
+    up = claim.relation in ("better", "higher")
+    expected = (1.0 if up else -1.0) * (sign if judged else 1.0)
+    p, more, note = _losses(grid, claim)
+    arm, than = matrix.T[claim.arm], matrix.T[claim.than]
+    if not judged:
+        return _Read(claim, arm, than, expected, note=note)
+    return _Read(claim, arm, than, expected, p, -sign * more, note)
+
+
+def _losses(grid: GridResults, claim: Claim) -> tuple[float, float, str]:
+    """Return the p-value of equal divergence, whether the arm diverged more, and it in words."""
+    states = [grid.runs[grid.runs["arm"] == name]["state"] for name in (claim.arm, claim.than)]
+    lost, other = (int((state == "diverged").sum()) for state in states)
+    if not lost and not other:
+        return NAN, 0.0, ""
+    runs, others = map(len, states)
+    said = f"diverged: {lost} of {runs} against {other} of {others}"
+    return diverged_p(lost, runs, other, others), float(np.sign(lost / runs - other / others)), said
+
+
+def _tested(reads: Sequence[_Read]) -> list[Outcome]:
+    """Estimate all claims of a grid and correct them together."""
+    if not reads:
+        return []
+    seeds = sorted({seed for read in reads for seed in read.differences.index})
+    estimate = t_interval([read.differences.reindex(seeds).to_numpy(float) for read in reads])
+    lost = np.array([read.lost_p for read in reads])
+    by_loss = np.isfinite(lost)
+    p = holm(np.where(by_loss, lost, estimate.p))
+    signs = np.where(by_loss, [read.lost_sign for read in reads], np.nan_to_num(estimate.mean))
+    words = direction_verdicts(signs, [read.expected for read in reads], p)
+    return [
+        Outcome(
+            read.claim,
+            (float(read.arm.mean()), float(read.than.mean())),
+            float(estimate.mean[k]), float(estimate.low[k]), float(estimate.high[k]),
+            float(p[k]), int(estimate.n[k]), words[k], read.note,
+        )
+        for k, read in enumerate(reads)
+    ]  # fmt: skip
+
+
+def _bound(grid: GridResults, claim: Claim) -> Outcome:
+    """See whether one metric stays below another at every evaluation of every run."""
+    keys = ["arm", "seed", "step", "block"]
+    below, above = (
+        select(grid, name, claim.nfe, claim.w).rows.set_index(keys)["value"]
+        for name in (claim.metric, claim.than)
+    )
+    factor = (above / below).dropna()
+    held = int((factor >= 1).sum())
+    words = "same direction" if held == len(factor) else "opposite direction"
+    note = f"holds at {held} of {len(factor)} evaluations; smallest factor {factor.min():.3g}"
+    return Outcome(claim, (float(below.mean()), float(above.mean())), pairs=len(factor),
+                   verdict=words if len(factor) else "cannot tell", note=note)  # fmt: skip

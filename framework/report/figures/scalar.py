@@ -1,0 +1,32 @@
+"""A logged scalar as it was: one seed, nothing averaged, so that jumps show."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..analysis import Analysis
+from ..scalars import curves
+from .style import canvas, grid_lines, legend, pens
+
+
+def draw_scalar(analysis: Analysis, tag: str) -> Figure:
+    """Draw a scalar of the first seed of every arm against steps, on a logarithmic axis.
+
+    Raises:
+        UserError: no run logged it.
+    """
+    rows = curves(analysis.grid, tag)
+    first = rows[rows["seed"] == rows["seed"].min()]
+    styles = pens(map(str, analysis.ranking.index), analysis.baseline)
+    figure, (axes,) = canvas()
+    for arm, curve in first.groupby("arm", sort=False):
+        pen, values = styles[str(arm)], curve["value"].to_numpy(float)
+        axes.plot(
+            curve["step"].to_numpy(float), np.abs(values), color=pen.color, linestyle=pen.line,
+            linewidth=0.6 * pen.width, zorder=pen.zorder, label=str(arm),
+        )  # fmt: skip
+    axes.set_yscale("log")
+    axes.set_xlabel("training step")
+    axes.set_ylabel(f"{tag}, seed {rows['seed'].min()}")
+    grid_lines(axes)
+    legend(axes, analysis, styles)
+    return figure

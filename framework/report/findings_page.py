@@ -1,0 +1,241 @@
+"""A page that holds published findings against our own grids."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from jinja2 import Environment, StrictUndefined
+
+import framework.training.experiment  # noqa: F401 (registers what gin files bind)
+from framework.configuration import Configuration
+from framework.errors import UserError
+from framework.grid.manifest import Submission
+from framework.grid.settings import Grid
+
+from . import figures
+from .analysis import Analysis, analyse
+from .claims import ENDED, Outcome, outcomes
+from .figures.style import SETTINGS
+from .grid_results import GridResults
+from .loading import load_grid
+from .manifest import read_manifest
+from .metric_rows import MetricTable, metric_table
+from .numbers import DASH, decimals_for, duration, fixed, interval, probability
+from .rendering import LOADER, table_cell
+
+SETTINGS_SHOWN = ("train.steps", "train.batch_size", "evaluation.samples", "evaluation.blocks")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A claim as the page shows it."""
+
+    claim: str
+    published: str
+    ours: str
+    difference: str
+    interval: str
+    p: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure; `path` is relative to the page."""
+
+    title: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One finding at one scale.
+
+    Attributes:
+        name: the grid's name.
+        title: its description.
+        gin: the file that declares it.
+        scale: data, steps, seeds and machine, in words; "" where nothing ran.
+        cost: runs, their training time and the time from launch to end.
+        command: makes the runs again.
+        rows: the claims.
+        metrics: mean and deviation of every arm; None where nothing ran.
+        pictures: figures.
+        lost: what did not end well, in words.
+    """
+
+    name: str
+    title: str
+    gin: str
+    scale: str
+    cost: str
+    command: str
+    rows: list[Row]
+    metrics: MetricTable | None
+    pictures: list[Picture]
+    lost: str
+
+    @property
+    def verdicts(self) -> str:
+        """The verdicts with how many claims have each."""
+        counts = Counter(row.verdict for row in self.rows)
+        return ", ".join(f"{word} ({n})" if n > 1 else word for word, n in counts.items()) or DASH
+
+
+def write_page(
+    files: Sequence[Path], roots: Sequence[Path], page: Path, pictures: Path, command: str
+) -> list[Section]:
+    """Write the page of the findings that gin files declare; return its sections.
+
+    Args:
+        files: gin files with `grid.claims`, in the order of the page.
+        roots: folders of grids; a finding has a section for each one that holds its grid.
+        page: the Markdown file.
+        pictures: folder of the figures.
+        command: what makes the page again.
+
+    Raises:
+        UserError: a file or grid cannot be read, a claim does not fit its grid, or the page cannot
+            be written.
+    """
+    environment = Environment(
+        loader=LOADER, autoescape=False, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["cell"] = table_cell
+    try:
+        pictures.mkdir(parents=True, exist_ok=True)
+        sections = [s for file in files for s in _sections(file, roots, page.parent, pictures)]
+        text = environment.get_template("findings.md").render(sections=sections, command=command)
+        page.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {page}: {error.strerror or error}") from error
+    return sections
+
+
+def _sections(file: Path, roots: Sequence[Path], base: Path, pictures: Path) -> list[Section]:
+    declared: Grid = Configuration.load([file]).read("grid")
+    if not declared.claims:
+        return []
+    name = declared.name or file.stem
+    found = [root / name for root in roots if (root / name / "grid.json").is_file()]
+    if not found:
+        return [_not_run(file, name, declared)]
+    return [_section(file, declared, directory, base, pictures) for directory in found]
+
+
+def _not_run(file: Path, name: str, declared: Grid) -> Section:
+    rows = [_row(outcome) for outcome in outcomes(None, declared.claim_list)]
+    command = f"python launch/slurm.py --gin {file}"
+    return Section(name, declared.description, str(file), "", "", command, rows, None, [], "")
+
+
+def _section(file: Path, declared: Grid, directory: Path, base: Path, pictures: Path) -> Section:
+    grid = load_grid(directory)
+    tested = outcomes(grid, declared.claim_list)
+    ran = bool(grid.runs["state"].isin(ENDED).any())
+    analysis = analyse(grid) if ran and not grid.frame.empty else None
+    return Section(
+        name=grid.name,
+        title=declared.description,
+        gin=str(file),
+        scale=_scale(grid),
+        cost=_cost(grid),
+        command=grid.command or f"python launch/slurm.py --gin {file}",
+        rows=[_row(outcome) for outcome in tested],
+        metrics=metric_table(analysis) if analysis else None,
+        pictures=_drawn(analysis, tested, base, pictures) if analysis else [],
+        lost=_lost(grid),
+    )
+
+
+def _row(outcome: Outcome) -> Row:
+    """Write out an outcome."""
+    claim, (arm, than) = outcome.claim, outcome.values
+    places = decimals_for([outcome.high - outcome.low], [arm, than])
+    said = " ".join(filter(None, [claim.arm, claim.relation, "than", claim.than]))
+    if claim.relation == "below":
+        said = f"{claim.metric} below {claim.than}"
+    else:
+        said += f"; {claim.condition}" if claim.condition else ""
+    verdict = outcome.verdict + (f"; {outcome.note}" if outcome.note else "")
+    ran = outcome.pairs or outcome.note
+    return Row(
+        claim=said,
+        published=claim.published or DASH,
+        ours=f"{fixed(arm, places)} / {fixed(than, places)}" if ran else DASH,
+        difference=fixed(outcome.difference, places, signed=True),
+        interval=interval(outcome.low, outcome.high, places),
+        p=probability(outcome.p),
+        verdict=verdict,
+    )
+
+
+def _scale(grid: GridResults) -> str:
+    """Say what the runs were and where they were made, as their first one has it."""
+    ended = grid.runs[grid.runs["state"].isin(ENDED)]
+    if ended.empty:
+        return ""
+    facts = grid.reader.facts(grid.directory / str(ended["directory"].iloc[0]))
+    dataset = str(facts.settings.get("train.dataset", "")).rpartition(".")[2].removesuffix("()")
+    known = [(name, facts.settings.get(name)) for name in SETTINGS_SHOWN]
+    parts = [f"{name.rpartition('.')[2]} {value}" for name, value in known if value is not None]
+    torch = facts.versions.get("torch", "")
+    parts += [f"{len(grid.seeds)} seeds", facts.device, f"torch {torch}" if torch else ""]
+    return ", ".join(filter(None, [dataset, *parts]))
+
+
+def _cost(grid: GridResults) -> str:
+    """Say what the runs cost: their own count of training, and the time that passed."""
+    ended = grid.runs[grid.runs["state"].isin(ENDED)]
+    training = duration(float(ended["seconds"].sum()))
+    return f"{len(ended)} of {len(grid.runs)} runs, {training} of training in all{_passed(grid)}"
+
+
+def _passed(grid: GridResults) -> str:
+    """Return the wall time of the launches, each until the last of its runs ended."""
+    manifest, passed = read_manifest(grid.directory) or {}, 0.0
+    for launch in map(Submission.of, manifest.get("submissions", [])):
+        cells = [cell for job in launch.jobs for cell in job.cells]
+        ends = [_updated(grid.directory / cell) for cell in cells]
+        passed += max([end - launch.created for end in ends if end > launch.created], default=0.0)
+    return f", {duration(passed)} from launch to end" if passed else ""
+
+
+def _updated(run: Path) -> float:
+    try:
+        return float(json.loads((run / "heartbeat.json").read_text()).get("updated", 0.0))
+    except (OSError, ValueError):
+        return 0.0
+
+
+def _lost(grid: GridResults) -> str:
+    """Name the runs that ended in another way than done."""
+    bad = grid.runs[grid.runs["state"].isin(("diverged", "failed", "stopped"))]
+    counts = Counter(zip(bad["arm"].astype(str), bad["state"].astype(str), strict=True))
+    return "; ".join(f"{arm}: {n} {state}" for (arm, state), n in counts.items())
+
+
+def _drawn(
+    analysis: Analysis, tested: Sequence[Outcome], base: Path, folder: Path
+) -> list[Picture]:
+    """Draw the effects, and the curve of each scalar that a claim is about."""
+    grid = analysis.grid
+    scale = grid.directory.parent.name
+    stem = grid.name if scale == "runs" else f"{scale}_{grid.name}"
+    claimed = {o.claim.metric: None for o in tested if o.claim.summary and o.claim.metric}
+    drawings = [(f"{stem}_effects", "Paired differences", figures.draw_effects(analysis))]
+    drawings += [
+        (f"{stem}_{tag.replace('/', '_')}", tag, figures.draw_scalar(analysis, tag))
+        for tag in claimed
+    ]
+    pictures = []
+    with mpl.rc_context(SETTINGS):
+        for name, title, figure in drawings:
+            if figure is not None:
+                figure.savefig(folder / f"{name}.png", dpi=110)
+                pictures.append(Picture(title, os.path.relpath(folder / f"{name}.png", base)))
+    return pictures

@@ -1,0 +1,126 @@
+"""Claims against grids of known truth, and the page that shows them."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from framework import UserError
+from framework.grid.claims import Claim
+from framework.grid.settings import Grid
+from framework.report import findings_page
+from framework.report.claims import outcomes
+from framework.report.findings_page import write_page
+from framework.report.scalars import rise, roughness
+
+from .synthetic import Truth, build
+
+EFFECTS = {"base": 0.0, "worse": 3.0, "better": -3.0, "same": 0.01}
+TRUTH = Truth(effects=EFFECTS, seeds=5)
+
+
+def words(claims, **changes):
+    truth = Truth(effects=EFFECTS, seeds=5, seed_noise=0.3)
+    for name, value in changes.items():
+        setattr(truth, name, value)
+    return [outcome.verdict for outcome in outcomes(build(truth), claims)]
+
+
+def test_directions_are_found_refuted_and_left_open():
+    claims = [
+        Claim("worse", "worse", "base"),
+        Claim("better", "worse", "base"),
+        Claim("same", "better", "base"),
+        Claim("worse", "higher", "better"),
+    ]
+    assert words(claims) == [
+        "same direction", "opposite direction", "cannot tell", "same direction",
+    ]  # fmt: skip
+
+
+def test_the_difference_is_paired_and_its_p_value_corrected():
+    claims = [Claim("worse", "worse", "base"), Claim("same", "worse", "base")]
+    grid = build(Truth(effects=EFFECTS, seeds=5))
+    alone, (both, other) = outcomes(grid, claims[:1])[0], outcomes(grid, claims)
+    assert alone.pairs == 5 and alone.low < alone.difference < alone.high
+    assert alone.difference == pytest.approx(alone.values[0] - alone.values[1])
+    assert both.p == pytest.approx(2 * alone.p) and other.p >= both.p
+
+
+def test_runs_that_diverged_count_as_worse():
+    lost = {("better", seed): 50 for seed in range(5)}
+    claims = [Claim("better", "worse", "base"), Claim("worse", "worse", "base")]
+    (first, second) = outcomes(build(Truth(effects=EFFECTS, seeds=5, diverged=lost)), claims)
+    assert first.verdict == "same direction" and first.note == "diverged: 5 of 5 against 0 of 5"
+    assert second.note == ""
+
+
+def test_what_has_not_run_is_shown_so():
+    claims = [Claim("worse", "worse", "base"), Claim("better", "better", "base")]
+    assert [o.verdict for o in outcomes(None, claims)] == ["not run"] * 2
+    states = {("worse", seed): "queued" for seed in range(3)}
+    assert words(claims, states=states) == ["unfinished: 7 of 10 runs", "same direction"]
+
+
+def test_an_unknown_arm_is_named():
+    with pytest.raises(UserError, match=r"'wors'.*did you mean worse"):
+        words([Claim("wors", "worse", "base")])
+
+
+def with_metric(grid, name, factor):
+    """Return a grid with a second metric, `factor` times the first."""
+    rows = grid.frame[grid.frame["kind"] == "evaluation"]
+    other = rows.assign(metric=name, value=factor * rows["value"])
+    frame = pd.concat([grid.frame, other], ignore_index=True).astype({"metric": "category"})
+    return replace(grid, frame=frame)
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict"), [(1.5, "same direction"), (0.9, "opposite direction")]
+)
+def test_a_bound_has_to_hold_everywhere(factor, verdict):
+    grid = with_metric(build(Truth(effects=EFFECTS, blocks=1)), "bound", factor)
+    (found,) = outcomes(grid, [Claim("", "below", "bound", metric="fd", nfe=1)])
+    assert found.verdict == verdict
+    assert found.note.endswith(f"smallest factor {factor:g}")
+
+
+def test_curves_become_numbers():
+    steady, jumpy = np.array([8.0, 4.0, 2.0, 1.0]), np.array([8.0, 1.0, 5.0, 1.0])
+    assert roughness(steady) == pytest.approx(0, abs=1e-12) and roughness(jumpy) > 1
+    assert rise(steady) == 1.0 and rise(jumpy) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ({"arm": "a", "is": "better"}, "lacks 'than'"),
+        ({"is": "better", "than": "b"}, "lacks 'arm'"),
+        ({"arm": "a", "is": "nicer", "than": "b"}, "'is' is one of better, worse"),
+        ({"arm": "a", "is": "better", "than": "b", "nef": 1}, "no 'nef'; did you mean nfe"),
+        ("a is better", "needs {'arm'"),
+    ],
+)
+def test_a_claim_of_another_form_is_refused_where_it_stands(claim, message):
+    with pytest.raises(UserError, match=r"grid.claims\[0\].*" + message):
+        Grid(claims=[claim])
+
+
+def test_the_page_shows_verdicts_pictures_and_what_has_not_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(findings_page, "load_grid", lambda folder: build(TRUTH, folder))
+    (tmp_path / "runs/synthetic").mkdir(parents=True)
+    (tmp_path / "runs/synthetic/grid.json").write_text('{"cells": []}')
+    claims = "[{'arm': 'worse', 'is': 'worse', 'than': 'base', 'published': '5 / 4'}]"
+    for name in ("synthetic", "absent"):
+        text = f"grid.name = '{name}'\ngrid.description = 'About {name}'\ngrid.claims = {claims}\n"
+        (tmp_path / f"{name}.gin").write_text(text)
+    files, page = [tmp_path / "synthetic.gin", tmp_path / "absent.gin"], tmp_path / "PAGE.md"
+    sections = write_page(files, [tmp_path / "runs"], page, tmp_path / "docs", "a command")
+    assert [section.verdicts for section in sections] == ["same direction", "not run"]
+    text = page.read_text()
+    assert "| worse worse than base | 5 / 4 |" in text and "About absent. Not run." in text
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", text):
+        assert (tmp_path / picture).is_file()
+    assert "docs/synthetic_effects.png" in text
