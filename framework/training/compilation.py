@@ -39,6 +39,13 @@ WORTH_COMPILING = 20_000
 each."""
 
 
+def start_workers() -> None:
+    """Let the compiler's processes start now, while something else is done: it takes seconds."""
+    from torch._inductor.async_compile import maybe_warm_pool  # takes a second to import
+
+    maybe_warm_pool()
+
+
 def compiled_passes(backend: str | Callable[..., Any] = "inductor") -> Passes:
     """Return passes whose functions `backend` compiles as whole graphs at their first call.
 

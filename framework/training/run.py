@@ -58,6 +58,8 @@ def _run(directory: Path, pulse: Pulse, stop: AgreedStop, world: World) -> State
     experiment = Experiment.build(Configuration.load([directory / CONFIG]).resolve())
     train, device = experiment.train, world.device(experiment.device())
     torch.use_deterministic_algorithms(train.deterministic)
+    if train.compile:
+        compilation.start_workers()
     with experiment.resolved.refusals():
         trainer = Trainer(train, device, world)
     checkpoints = Checkpoints(directory / "checkpoints", world)

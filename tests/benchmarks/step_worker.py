@@ -49,6 +49,8 @@ class Worker:
             file.flush()
             experiment = Experiment.build(Configuration.load([Path(file.name)]).resolve())
         train, self.device = experiment.train, experiment.device()
+        if train.compile:
+            compilation.start_workers()
         self.trainer = Trainer(train, self.device)
         self.batches = Batches(train.dataset, Streams(train.seed), train.batch_size, self.device)
         self.marks["built"] = time.time()
