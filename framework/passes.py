@@ -83,6 +83,13 @@ def embed_jvp(model: BlockModel, inputs: Inputs, tangent: Tangent) -> tuple[Pair
     )
 
 
+def embed_pair(
+    model: BlockModel, inputs: Inputs, tangent: Tangent, others: Inputs
+) -> tuple[Pair, Pair, Pair]:
+    """Return what `embed_jvp` does, and tokens and condition of other inputs."""
+    return *embed_jvp(model, inputs, tangent), embed(model, others)
+
+
 def head(model: BlockModel, tokens: Tensor, condition: Tensor) -> Tensor:
     """Return F (B, ...) from tokens (B N D) and the condition (B D)."""
     return model.head(tokens, condition)
@@ -92,6 +99,18 @@ def head_jvp(model: BlockModel, tangent: Tangent, tokens: Pair, condition: Pair)
     """Return F and its tangent (B, ...) from tokens and the condition with theirs."""
     primals, tangents = zip(tokens, condition, strict=True)
     return _detached(_jvp(model.head, primals, tangents), tangent)
+
+
+def head_pair(
+    model: BlockModel,
+    tangent: Tangent,
+    tokens: Pair,
+    condition: Pair,
+    others: Tensor,
+    other_condition: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what `head_jvp` does, and F of other tokens."""
+    return *head_jvp(model, tangent, tokens, condition), head(model, others, other_condition)
 
 
 @dataclass(frozen=True)
@@ -110,6 +129,10 @@ class Passes:
     embed_jvp: Callable[[BlockModel, Inputs, Tangent], tuple[Pair, Pair]] = embed_jvp
     head: Callable[[BlockModel, Tensor, Tensor], Tensor] = head
     head_jvp: Callable[[BlockModel, Tangent, Pair, Pair], Pair] = head_jvp
+    embed_pair: Callable[[BlockModel, Inputs, Tangent, Inputs], tuple[Pair, Pair, Pair]] = (
+        embed_pair
+    )
+    head_pair: Callable[..., tuple[Tensor, Tensor, Tensor]] = head_pair
     checkpoint_every: int = 0
     alike: bool = False
 
@@ -146,15 +169,17 @@ class Passes:
         """
         if not has_blocks(model):
             return *self.with_tangent(model, inputs, tangent), self.plain(model, others)
-        (tokens, d_tokens), conditions = self.embed_jvp(model, inputs, tangent)
-        plain, plain_condition = self.embed(model, others)
+        (tokens, d_tokens), conditions, (plain, plain_condition) = self.embed_pair(
+            model, inputs, tangent, others
+        )
         for index, block in enumerate(model.blocks):
             dual = (tokens, d_tokens, *conditions)
             tokens, d_tokens, plain = self._run(
                 index, self.block_pair, block, tangent.detach, *dual, plain, plain_condition
             )
-        pair = self.head_jvp(model, tangent, (tokens, d_tokens), conditions)
-        return *pair, self.head(model, plain, plain_condition)
+        return self.head_pair(
+            model, tangent, (tokens, d_tokens), conditions, plain, plain_condition
+        )
 
     def _run(self, index: int, function: Callable, *args: nn.Module | Tensor | bool) -> Any:
         """Call the function of block number `index`, checkpointed if it is that block's turn.

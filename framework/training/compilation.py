@@ -24,8 +24,10 @@ from framework.passes import (
     block_pair,
     embed,
     embed_jvp,
+    embed_pair,
     head,
     head_jvp,
+    head_pair,
 )
 from framework.protocols import Batch, has_blocks
 from framework.training.sampling import field_of
@@ -63,6 +65,8 @@ def compiled_passes(backend: str | Callable[..., Any] = "inductor") -> Passes:
         embed_jvp=whole(embed_jvp),
         head=whole(head),
         head_jvp=whole(head_jvp),
+        embed_pair=whole(embed_pair),
+        head_pair=whole(head_pair),
         alike=True,
     )
 
