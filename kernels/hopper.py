@@ -92,14 +92,19 @@ def _plan(q: Tensor, scale: float) -> Plan:
     )
 
 
+@lru_cache
+def _layout(bits: int) -> Any:
+    """Of a block in shared memory: tiles of 16 bits as wgmma reads them, lines of 32 plainly."""
+    from triton.experimental.gluon.language import NVMMASharedLayout
+
+    swizzle = 128 if bits == 16 else 0
+    return NVMMASharedLayout(swizzle_byte_width=swizzle, element_bitwidth=bits, rank=2)
+
+
 def _describe(x: Tensor, rows: int, columns: int) -> Any:
     """A descriptor of x (B, H, N, D) as (B * H * N, D), or of (B, H, N) as (1, B * H * N)."""
-    from triton.experimental.gluon.language import NVMMASharedLayout
     from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
-    bits = 8 * x.element_size()
-    layout = NVMMASharedLayout(
-        swizzle_byte_width=128 if bits == 16 else 0, element_bitwidth=bits, rank=2
-    )
-    width = x.shape[-1] if rows > 1 else x.numel()
-    return TensorDescriptor(x, [x.numel() // width, width], [width, 1], [rows, columns], layout)
+    width = columns if rows > 1 else x.numel()
+    shape, layout = [x.numel() // width, width], _layout(8 * x.element_size())
+    return TensorDescriptor(x, shape, [width, 1], [rows, columns], layout)
