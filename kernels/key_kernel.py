@@ -1,10 +1,11 @@
-"""The backward's key pass: dk, dk' and dv, dv', together or apart (the kernel's PART).
+"""The backward's key pass: dk, dk' and dv, dv', together or apart (WITH_K, WITH_V).
 
     dv = P^T dO + (P∘R)^T dO'     dv' = P^T dO'
     dk = a (dS^T q + dS'^T q')    dk' = a dS'^T q
 
 Everything is held transposed, (N, M): S^T = k q^T leaves P^T and dS^T in registers in the layout
-which the next product takes as its left operand.
+which the next product takes as its left operand. Of head size 128 dk and dk' may be Gluon's on
+Hopper (hopper.py).
 """
 
 import triton

@@ -8,7 +8,7 @@ import torch
 import triton
 from torch import Tensor
 
-from kernels import tuning
+from kernels import hopper, tuning
 from kernels.descriptors import describable
 from kernels.forward_kernel import forward_kernel
 from kernels.key_kernel import key_kernel
@@ -227,11 +227,21 @@ def run_key_pass(
     kernel: str, inputs: Inputs, outputs: Outputs, sums: tuple[Tensor, Tensor], grads: KeyGrads,
     options: Options, settings: tuning.Settings | None = None,
 ) -> None:  # fmt: skip
-    """Fill dk, dk' ("key_k"), dv, dv' ("key_v") or all four ("key")."""
-    do, dto = outputs.do, outputs.dto
+    """Fill dk, dk' ("key_k"), dv, dv' ("key_v") or all four ("key").
+
+    Gluon's "key_k" runs where hopper.takes it and no `settings` ask for Triton's.
+    """
+    read = (*inputs, outputs.do, outputs.dto)
+    statistics = (outputs.lse, outputs.mu, *sums)
+    if kernel == "key_k" and settings is None and not INTERPRETED:
+        capability = hopper.capability(inputs.q.device)
+        tensors = (*read, grads.dk, grads.dtk)
+        if hopper.takes(capability, options.causal, tensors, statistics) and hopper.kernel():
+            hopper.run(tensors, statistics, options.scale)
+            return
     _launch(
-        kernel, (*inputs, do, dto), (outputs.lse, outputs.mu, *sums, *grads),
-        (*inputs, do, dto, grads.dk, grads.dv), inputs, options, settings,
+        kernel, read, (*statistics, *grads),
+        (*read, grads.dk, grads.dv), inputs, options, settings,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ class Plan:
         numbers: strides, sizes and scales, the arguments after the tensors.
         constants: the tl.constexpr parameters in order, then num_warps and num_stages.
         blocks: rows and columns that each tensor's descriptor loads; None to pass pointers.
+        describe: makes the descriptor of a tensor for a block.
         run: launches the compiled variant, once there is one.
     """
 
@@ -31,6 +32,7 @@ class Plan:
     numbers: tuple[float, ...]
     constants: dict[str, object]
     blocks: tuple[tuple[int, int], ...] | None
+    describe: Callable[[Tensor, int, int], Any] = describe
     run: Callable[..., object] | None = None
 
     def __post_init__(self) -> None:
@@ -44,7 +46,7 @@ class Plan:
         """kernel[(grid,)](*read, *other, *numbers, **constants) on the current GPU.
 
         Args:
-            kernel: a triton.jit function whose parameters come in this order.
+            kernel: a triton.jit or gluon.jit function whose parameters come in this order.
             read: what the kernel takes as descriptors where there are `blocks`; None where it
                 has a variant without.
             other: pointers, likewise.
@@ -53,7 +55,8 @@ class Plan:
         sources: tuple[Any, ...] = read
         if self.blocks is not None:
             sources = tuple(
-                None if x is None else describe(x, *block) for x, block in zip(read, self.blocks)
+                None if x is None else self.describe(x, *block)
+                for x, block in zip(read, self.blocks)
             )
         if self.run is None:
             compiled = kernel[(self.grid,)](*sources, *other, *self.numbers, **self.constants)

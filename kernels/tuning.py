@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-# Kernels: the forward; the backward's query pass; its key pass in one or in two halves.
+# Triton's kernels: the forward; the backward's query pass; its key pass in one or in two halves,
+# of which "key_k" is left to Gluon, which has no settings, where hopper.takes it.
 KERNELS = ("forward", "query", "key", "key_k", "key_v")
 
 

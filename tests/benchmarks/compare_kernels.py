@@ -3,11 +3,10 @@
     python -m tests.benchmarks.compare_kernels [accuracy] [sums] [gluon] [host] [settings]
 
 accuracy: the worst of the eight results against float64, by dtype and kind of input. sums: what
-tensor cores' float32 sums lose, which bounds float16 with large logits. gluon: the passes of nine
-products of head size 128 in Gluon beside Triton's, their results compared. host: microseconds of
-the host by part of a call. settings: every candidate of kernels.measure by kernel, milliseconds and
-ratio to the built-in one, best first; a table for `kernels.tuning.load` goes to settings.json in
-$OUT (or here).
+tensor cores' float32 sums lose, which bounds float16 with large logits. gluon: the key pass in
+Gluon beside Triton's, their results compared. host: microseconds of the host by part of a call.
+settings: every candidate of kernels.measure by kernel, milliseconds and ratio to the built-in one,
+best first; a table for `kernels.tuning.load` goes to settings.json in $OUT (or here).
 """
 
 import json
@@ -29,7 +28,6 @@ import kernels
 from kernels import launch, measure, tuning
 from kernels.launcher import addresses
 from tests.benchmarks.compile_offline import compile_kernel, without_gpu
-from tests.benchmarks.score_pass_gluon import OPTIONS, prepare, score_pass
 
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
 # (B, H, Nq, Nk, D), factor of q and k
@@ -112,36 +110,21 @@ def stage(
 
 
 def gluon() -> None:
-    for shape in ((1, 2, 512, 128), CASES[0][0]):
+    for shape in ((1, 2, 1024, 128), (8, 18, 1024, 128), CASES[0][0]):
         inputs, outputs, row_sums, options = stage(shape, BF16, False)
-        grads = launch.empty_key_grads(inputs)
-        run_key = partial(
-            launch.run_key_pass, "key_k", inputs, outputs, row_sums, grads, options
-        )  # fmt: skip
-        run_query = partial(launch.run_query_pass, inputs, outputs, options)
-        run_key()
-        beside("key_k", run_key, (grads.dk, grads.dtk), inputs, outputs, row_sums)
-        beside("query", run_query, run_query()[:2], inputs, outputs, row_sums)
-
-
-def beside(
-    kernel: str, triton: Callable[[], object], expected: tuple[Tensor | None, ...],
-    inputs: launch.Inputs, outputs: launch.Outputs, row_sums: tuple[Tensor, Tensor],
-) -> None:  # fmt: skip
-    """Print Triton's time of a pass, Gluon's, and how far their results are apart."""
-    D = inputs.q.shape[3]
-    grid, arguments, found = prepare(kernel, inputs, outputs, row_sums, D**-0.5)
-
-    def run() -> None:
-        score_pass[(grid,)](*arguments, **OPTIONS)
-
-    run()
-    off = [((a - b).norm() / b.norm()).item() for a, b in zip(found, expected) if b is not None]
-    print(
-        f"{tuple(inputs.q.shape)} {kernel:6}{milliseconds(triton):8.3f} ms Triton"
-        f"{milliseconds(run):8.3f} ms Gluon, apart {' '.join(f'{x:.1e}' for x in off)}",
-        flush=True,
-    )
+        usual = tuning.choose(launch.case_of("key_k", inputs, options))
+        times, grads = {}, {}
+        for name, chosen in (("Triton", usual), ("Gluon", None)):
+            grads[name] = launch.empty_key_grads(inputs)
+            run = partial(
+                launch.run_key_pass, "key_k", inputs, outputs, row_sums, grads[name], options,
+                chosen,
+            )  # fmt: skip
+            times[name] = milliseconds(run)
+        pairs = list(zip(grads["Gluon"], grads["Triton"]))[:2]
+        off = [((a - b).norm() / b.norm()).item() for a, b in pairs]
+        said = " ".join(f"{time:8.3f} ms {name}" for name, time in times.items())
+        print(f"{shape} key_k {said}, apart {' '.join(f'{x:.1e}' for x in off)}", flush=True)
 
 
 def host() -> None:

@@ -5,9 +5,9 @@
 
 A line for each kernel of the shape (B,H,N,D): registers, stack (bytes spilled), shared memory
 (232,448 bytes are there), the shapes of its wgmma products (S: left operand in shared memory, R:
-in registers) and float64 products. `--settings` is block_m,block_n,warps,stages,tma, repeatable;
-without it the built-in ones. Results hold for the Triton that compiles: put the GPU machine's
-version first on PYTHONPATH (pip install --target).
+in registers) and float64 products. Kernel `hopper` is the key pass in Gluon. `--settings` is
+block_m,block_n,warps,stages,tma, repeatable; without it the built-in ones. Results hold for the
+Triton that compiles: put the GPU machine's version first on PYTHONPATH (pip install --target).
 """
 
 import argparse
@@ -23,7 +23,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
-from kernels import launch, tuning
+from kernels import hopper, launch, tuning
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 
@@ -109,10 +109,23 @@ def compile_kernel(
     return compiler.compiled
 
 
+def compile_hopper(shape: tuple[int, ...], dtype: torch.dtype) -> Any:
+    """The compiled key pass in Gluon."""
+    x = torch.empty(shape, dtype=dtype, device="meta")
+    lse, mu = launch.empty_statistics(x)
+    compiler = CompileOnly(hopper.kernel())
+    hopper.kernel = lambda: compiler
+    try:
+        hopper.run((x,) * 10, (lse, mu, mu, mu), shape[-1] ** -0.5)
+    finally:
+        hopper.kernel = lambda: compiler.kernel
+    return compiler.compiled
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("shape", type=lambda text: tuple(map(int, text.split(","))))
-    parser.add_argument("--kernel", choices=tuning.KERNELS, action="append")
+    parser.add_argument("--kernel", choices=(*tuning.KERNELS, "hopper"), action="append")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--causal", action="store_true")
     parser.add_argument(
@@ -124,6 +137,9 @@ def main() -> None:
     dtype = getattr(torch, given.dtype)
     D = given.shape[-1]
     for kernel in given.kernel or ("forward", "query", *tuning.key_kernels(D)):
+        if kernel == "hopper":
+            print(f"{kernel:24}{resources(compile_hopper(given.shape, dtype))}", flush=True)
+            continue
         case = tuning.Case(
             kernel, "sm_90", dtype, launch.padded(D), tuning.length_class(given.shape[2]),
             given.causal, 3,
