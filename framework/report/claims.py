@@ -26,7 +26,8 @@ class Outcome:
 
     Attributes:
         claim: the claim.
-        values: mean of the arm and of the one compared with, over their seeds.
+        values: mean of the arm and of the one compared with, over their seeds; of a bound the
+            medians of both sides over all evaluations.
         difference: mean paired difference; NaN without pairs.
         low: lower end of its 95 % t interval.
         high: upper end.
@@ -166,5 +167,5 @@ def _bound(grid: GridResults, claim: Claim) -> Outcome:
     held = int((factor >= 1).sum())
     words = "same direction" if held == len(factor) else "opposite direction"
     note = f"holds at {held} of {len(factor)} evaluations; smallest factor {factor.min():.3g}"
-    return Outcome(claim, (float(below.mean()), float(above.mean())), pairs=len(factor),
+    return Outcome(claim, (float(below.median()), float(above.median())), pairs=len(factor),
                    verdict=words if len(factor) else "cannot tell", note=note)  # fmt: skip

@@ -157,8 +157,9 @@ def _row(outcome: Outcome) -> Row:
     claim, (arm, than) = outcome.claim, outcome.values
     places = decimals_for([outcome.high - outcome.low], [arm, than])
     said = " ".join(filter(None, [claim.arm, claim.relation, "than", claim.than]))
+    ours = f"{fixed(arm, places)} / {fixed(than, places)}"
     if claim.relation == "below":
-        said = f"{claim.metric} below {claim.than}"
+        said, ours = f"{claim.metric} below {claim.than}", f"medians {arm:.3g} / {than:.3g}"
     else:
         said += f"; {claim.condition}" if claim.condition else ""
     verdict = outcome.verdict + (f"; {outcome.note}" if outcome.note else "")
@@ -166,7 +167,7 @@ def _row(outcome: Outcome) -> Row:
     return Row(
         claim=said,
         published=claim.published or DASH,
-        ours=f"{fixed(arm, places)} / {fixed(than, places)}" if ran else DASH,
+        ours=ours if ran else DASH,
         difference=fixed(outcome.difference, places, signed=True),
         interval=interval(outcome.low, outcome.high, places),
         p=probability(outcome.p),
