@@ -66,8 +66,8 @@ class Replicated:
     images. See `GradientSums`.
     """
 
-    def __init__(self, sums: GradientSums | None = None) -> None:
-        self._sums = sums
+    def __init__(self, processes: int) -> None:
+        self._sums = GradientSums() if processes > 1 else None
 
     def check(self, optimizer: BuildOptimizer, model: nn.Module) -> None:
         """Do nothing: parameters are whole."""

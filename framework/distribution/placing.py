@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from framework.distribution.placement import Placement, Replicated
-from framework.distribution.sums import GradientSums
 from framework.distribution.world import World
 from framework.errors import UserError
 
@@ -16,7 +15,7 @@ from framework.errors import UserError
 def placement_of(distribution: str, world: World, device: torch.device) -> Placement:
     """Return how the networks of a run lie on its processes; a single one holds them whole."""
     if distribution == "ddp" or world.size == 1:
-        return Replicated(GradientSums(device) if world.size > 1 else None)
+        return Replicated(world.size)
     from framework.distribution.sharded import Sharded  # takes a second to import
 
     return Sharded(world.size, device)

@@ -6,12 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 FIRST_ELEMENTS = 2**20  # a small group, so that the first one leaves early
 GROUP_ELEMENTS = 2**24  # 64 MB of float32
-CHANNELS = 4
-"""Multiprocessors that NCCL may take from the backward pass. What is hidden need not be fast."""
 
 Group = Sequence[nn.Parameter]
 
@@ -28,8 +26,7 @@ class GradientSums:
     it: so all processes send alike, whatever the order in which their hooks run.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._processes = _narrow_group() if device.type == "cuda" else None
+    def __init__(self) -> None:
         self._groups: list[Group] = []
         self._left: list[set[nn.Parameter]] = []
         self._sending = False
@@ -70,28 +67,16 @@ class GradientSums:
         while self._sent < len(self._groups) and not self._left[self._sent]:
             self._send()
 
-    def _summed(self, flat: Tensor) -> torch.distributed.Work:
-        work = torch.distributed.all_reduce(flat, group=self._processes, async_op=True)
-        assert work is not None  # every process is in the group
-        return work
-
     @torch.no_grad()
     def _send(self) -> None:
         group = self._groups[self._sent]
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in group]
         flat = torch.cat([part.flatten() for part in parts])
-        self._sums.append(self._summed(flat))
+        self._sums.append(torch.distributed.all_reduce(flat, async_op=True))
         self._sent += 1
         for parameter, part in zip(group, flat.split([p.numel() for p in group]), strict=True):
             if parameter.grad is not None:
                 parameter.grad = part.view_as(parameter)
-
-
-def _narrow_group() -> torch.distributed.ProcessGroup:
-    """Connect all processes once more, by few channels."""
-    options = torch.distributed.ProcessGroupNCCL.Options()
-    options.config.max_ctas = CHANNELS
-    return torch.distributed.new_group(backend="nccl", pg_options=options)
 
 
 def _groups(parameters: Iterable[nn.Parameter]) -> Iterator[Group]:

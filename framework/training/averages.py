@@ -25,7 +25,7 @@ class Averages:
         placement: Placement | None = None,
     ) -> None:
         self._kinds = dict(kinds)
-        self._placement = placement or Replicated()
+        self._placement = placement or Replicated(1)
         self.networks: dict[str, nn.Module] = {}
         for name in kinds:
             self.networks[name] = _frozen_copy(model)

@@ -21,7 +21,7 @@ def sent(monkeypatch):
     """As if two processes had the same gradients; what leaves, in its order."""
     found = []
 
-    def all_reduce(flat, group, async_op):
+    def all_reduce(flat, async_op):
         assert async_op
         found.append(flat.clone())
         flat.mul_(2)
@@ -40,7 +40,7 @@ def layers():
 
 
 def placed(layers):
-    placement = Replicated(sums.GradientSums(torch.device("cpu")))
+    placement = Replicated(2)
     placement.place(layers)
     return placement
 
@@ -188,7 +188,7 @@ def test_backward_passes_outside_of_a_step_send_nothing(sent, layers):
 
 
 def test_one_process_leaves_parameters_alone(sent, layers):
-    placement = Replicated()
+    placement = Replicated(1)
     placement.place(layers)
     placement.before_backward(last=True)
     expected = gradients(layers)
