@@ -29,11 +29,12 @@ def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("session")
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path[1:]]),
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
     }
     program = [sys.executable, "-m", session.__name__, str(folder), "cuda"]
     ended = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 0, ended.stderr[-4000:]
     assert torch.load(folder / "codes.pt") == {"explored": 0}, ended.stderr[-4000:]
     return torch.load(folder / "found.pt")
 
