@@ -170,10 +170,11 @@ def test_killed_with_signal_9_it_ends_with_the_same_file(vae, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not out.exists()
+    left = int(note.read_text()) < 1000  # on a busy machine the kill may come late
     resumed = run(*options, "--out", out)
     assert resumed.returncode == 0, resumed.stderr
     assert "1000 images in 10 classes, latents of 4x8x8, SHA-256" in resumed.stdout
-    assert "1000/1000 images (100.0 %)" in resumed.stderr
+    assert ("1000/1000 images (100.0 %)" in resumed.stderr) == left
     undisturbed = encoded(images, tmp_path / "whole.h5", vae, batch_size=4)
     assert undisturbed.sha256 in resumed.stdout
     verified = run("--verify", out)
