@@ -56,7 +56,7 @@ class Section:
     """One finding at one scale.
 
     Attributes:
-        name: the grid's name.
+        name: the grid's name, after that of its folder unless that is `runs`.
         title: its description.
         gin: the file that declares it.
         scale: data, steps, seeds and machine, in words; "" where nothing ran.
@@ -139,7 +139,7 @@ def _section(file: Path, declared: Grid, directory: Path, base: Path, pictures: 
     ran = bool(grid.runs["state"].isin(ENDED).any())
     analysis = analyse(grid) if ran and not grid.frame.empty else None
     return Section(
-        name=grid.name,
+        name=_name(grid),
         title=declared.description,
         gin=str(file),
         scale=_scale(grid),
@@ -220,13 +220,17 @@ def _lost(grid: GridResults) -> str:
     return "; ".join(f"{arm}: {n} {state}" for (arm, state), n in counts.items())
 
 
+def _name(grid: GridResults) -> str:
+    folder = grid.directory.parent.name
+    return grid.name if folder == "runs" else f"{folder}_{grid.name}"
+
+
 def _drawn(
     analysis: Analysis, tested: Sequence[Outcome], base: Path, folder: Path
 ) -> list[Picture]:
     """Draw the effects, and the curve of each scalar that a claim is about."""
     grid = analysis.grid
-    scale = grid.directory.parent.name
-    stem = grid.name if scale == "runs" else f"{scale}_{grid.name}"
+    stem = _name(grid)
     claimed = {o.claim.metric: None for o in tested if o.claim.summary and o.claim.metric}
     drawings = [(f"{stem}_effects", "Paired differences", figures.draw_effects(analysis))]
     drawings += [
