@@ -232,13 +232,13 @@ def _drawn(
     grid = analysis.grid
     stem = _name(grid)
     claimed = {o.claim.metric: None for o in tested if o.claim.summary and o.claim.metric}
-    drawings = [(f"{stem}_effects", "Paired differences", figures.draw_effects(analysis))]
-    drawings += [
-        (f"{stem}_{tag.replace('/', '_')}", tag, figures.draw_scalar(analysis, tag))
-        for tag in claimed
-    ]
     pictures = []
-    with mpl.rc_context(SETTINGS):
+    with mpl.rc_context(SETTINGS):  # figures are laid out by it too
+        drawings = [(f"{stem}_effects", "Paired differences", figures.draw_effects(analysis))]
+        drawings += [
+            (f"{stem}_{tag.replace('/', '_')}", tag, figures.draw_scalar(analysis, tag))
+            for tag in claimed
+        ]
         for name, title, figure in drawings:
             if figure is not None:
                 figure.savefig(folder / f"{name}.png", dpi=110)
