@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.image import imread
 
 from framework import UserError
 from framework.grid.claims import Claim
@@ -124,3 +125,10 @@ def test_the_page_shows_verdicts_pictures_and_what_has_not_run(tmp_path, monkeyp
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", text):
         assert (tmp_path / picture).is_file()
     assert "docs/synthetic_effects.png" in text
+    assert margin(tmp_path / "docs/synthetic_effects.png").min() == 1, "a label is cut"
+
+
+def margin(picture):
+    """Return the outermost pixels of a picture, 1 where they are white."""
+    image = imread(picture)[..., :3]
+    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
