@@ -213,15 +213,10 @@ def table(results: list[dict[str, Any]]) -> str:
 
 def main() -> int:
     """Measure all kinds and print the table; 1 if one failed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = building.parser(__doc__.splitlines()[0], "feeding.json")
     parser.add_argument("--entries", type=int, default=20_000)
     parser.add_argument("--kinds", default="rate,step,shared")
     parser.add_argument("--steps", type=int, default=24)
-    parser.add_argument("--set", action="append", default=[], metavar="BINDING")
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="compile caches that stay")
-    parser.add_argument("--output", type=Path, default=HERE / "results" / "feeding.json")
-    parser.add_argument("--limit", type=float, default=120, help="seconds for a case")
-    parser.add_argument("--rehearse", action="store_true", help="tiny, and labelled so")
     arguments = parser.parse_args()
     if unknown := set(arguments.kinds.split(",")) - set(KINDS):
         parser.error(f"no such kind: {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")

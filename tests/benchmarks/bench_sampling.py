@@ -151,16 +151,11 @@ def table(results: list[dict[str, Any]]) -> str:
 
 def main() -> int:
     """Measure and print the table; 1 if something failed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = building.parser(__doc__.splitlines()[0], "sampling.json")
     parser.add_argument("--nfe", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--batches", type=int, default=16, help="to draw at one evaluation (16)")
     parser.add_argument("--eager", action="store_true", help="measure plain passes too")
-    parser.add_argument("--set", action="append", default=[], metavar="BINDING")
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="compile caches that stay")
-    parser.add_argument("--output", type=Path, default=HERE / "results" / "sampling.json")
-    parser.add_argument("--limit", type=float, default=120, help="seconds")
-    parser.add_argument("--rehearse", action="store_true", help="tiny, and labelled so")
     arguments = parser.parse_args()
     building.end_after(arguments.limit)
     results = building.Results(arguments.output, arguments.rehearse)

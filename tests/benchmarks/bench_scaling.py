@@ -132,16 +132,11 @@ def table(results: list[dict[str, Any]]) -> str:
 
 def main() -> int:
     """Measure all kinds and print the table; 1 if one failed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = building.parser(__doc__.splitlines()[0], "scaling.json")
     parser.add_argument("--size", choices=IMAGES, default="xl2")
     parser.add_argument("--kinds", default="one,ddp,fsdp")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--set", action="append", default=[], metavar="BINDING")
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="compile caches that stay")
-    parser.add_argument("--output", type=Path, default=HERE / "results" / "scaling.json")
-    parser.add_argument("--limit", type=float, default=120, help="seconds for a case")
-    parser.add_argument("--rehearse", action="store_true", help="tiny, and labelled so")
     parser.add_argument("--table", type=Path, metavar="FILE", help="print a file's table and leave")
     arguments = parser.parse_args()
     if arguments.table is not None:

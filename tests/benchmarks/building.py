@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import faulthandler
 import json
 import os
@@ -17,6 +18,7 @@ sys.path[:0] = [path for path in (str(HERE.parents[1]), str(HERE)) if path not i
 
 import random_latents  # noqa: E402, F401  registers the dataset
 import torch  # noqa: E402
+from step_table import REHEARSAL, markdown  # noqa: E402
 
 from framework.configuration import Configuration  # noqa: E402
 from framework.distribution import World  # noqa: E402
@@ -27,7 +29,6 @@ from framework.training.trainer import Trainer  # noqa: E402
 
 REACHED_RATE = 798e12
 """Operations a second of a large bf16 matrix product on an H100 or H200."""
-REHEARSAL = "REHEARSAL at a tiny size: no figure below is a measurement."
 
 
 def experiment_of(gin: str) -> Experiment:
@@ -48,6 +49,18 @@ def trainer_of(experiment: Experiment, world: World) -> tuple[Trainer, Batches]:
 def device_name(device: torch.device) -> str:
     """Return what the device calls itself."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def parser(description: str, output: str) -> argparse.ArgumentParser:
+    """Return a parser of what all these benchmarks are asked for."""
+    made = argparse.ArgumentParser(description=description)
+    add = made.add_argument
+    add("--set", action="append", default=[], metavar="BINDING")
+    add("--cache", type=Path, metavar="DIR", help="compile caches that stay")
+    add("--output", type=Path, default=HERE / "results" / output)
+    add("--limit", type=float, default=120, help="seconds for a case")
+    add("--rehearse", action="store_true", help="tiny, and labelled so")
+    return made
 
 
 def end_after(seconds: float) -> None:
@@ -89,15 +102,10 @@ def _short(result: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in result.items() if not isinstance(v, list | dict)}
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table."""
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
-
-
 def table(results: Sequence[dict[str, Any]], head: Sequence[str], rows: list) -> str:
     """Return a table under what it was measured with, and what failed."""
     lines = [REHEARSAL] * any(result["rehearsal"] for result in results)
     lines += sorted({f"{r['device']}, torch {r['torch']}" for r in results if "device" in r})
-    lines += ["", *markdown(head, rows)] if rows else []
+    lines += ["", *markdown([head, *rows])] if rows else []
     failures = [f"{r['case']}: FAILED: {r['error']}" for r in results if "error" in r]
     return "\n".join([*lines, *failures])

@@ -11,6 +11,7 @@ HEAD = (
     "case", "released", "first version", "asked", "dream", "reached", "floor",
     "first step", "compiled graphs",
 )  # fmt: skip
+REHEARSAL = "REHEARSAL at a tiny size: no figure below is a measurement."
 FELL_BACK = "RAN EAGER: NOT COMPILED"
 
 
@@ -19,19 +20,19 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     measured = [r for r in results if "median_ms" in r]
     packed = [r for r in results if "steps_per_second" in r]
     failed = [r for r in results if "error" in r]
-    lines = ["REHEARSAL at a tiny size: no figure below is a measurement."] * any(
+    lines = [REHEARSAL] * any(
         r.get("rehearsal") for r in results
     )
     lines += sorted({f"{r['device']}, torch {r['torch']}" for r in measured})
     if measured:
-        lines += ["", *_markdown([HEAD, *(_measured(r) for r in measured)])]
+        lines += ["", *markdown([HEAD, *(_measured(r) for r in measured)])]
     if packed:
         runs = [str(n) for n in packed[0]["steps_per_second"]]
         rows = [
             (r["case"], *(f"{rate:.0f}" for rate in r["steps_per_second"].values())) for r in packed
         ]
         lines += ["", "Steps/s of all runs together, by the number of runs side by side:", ""]
-        lines += _markdown([("case", *runs), *rows])
+        lines += markdown([("case", *runs), *rows])
     lines += [f"{r['case']}: FAILED: {r['error']}" for r in failed]
     return "\n".join(lines)
 
@@ -58,7 +59,8 @@ def _figures(pair: Figures) -> str:
     return ", ".join(parts)
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, whose first row is its head."""
     head, *body = rows
     return [_row(head), _row(["---"] * len(head)), *(_row(row) for row in body)]
 

@@ -11,7 +11,6 @@ import argparse
 import json
 import logging
 import sys
-import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -20,19 +19,15 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [path for path in (str(HERE.parents[1]), str(HERE)) if path not in sys.path]
 
-import random_latents  # noqa: E402, F401  registers the dataset
+import building  # noqa: E402
 import torch  # noqa: E402
 from step_cases import CASES, gin_text  # noqa: E402
 
-from framework.configuration import Configuration  # noqa: E402
 from framework.streams import Streams  # noqa: E402
 from framework.training import compilation, cost, profiling  # noqa: E402
 from framework.training.batches import Batches  # noqa: E402
-from framework.training.experiment import Experiment  # noqa: E402
 from framework.training.trainer import Trainer  # noqa: E402
 
-REACHED_RATE = 798e12
-"""Operations a second of a large bf16 matrix product on an H100 or H200."""
 WARM_UP = 4
 
 
@@ -44,10 +39,7 @@ class Worker:
         self.rehearsal = arguments.rehearse
         self.started, self.marks = arguments.started, {"imported": time.time()}
         self.gin = gin_text(self.case, arguments.set, arguments.rehearse)
-        with tempfile.NamedTemporaryFile("w", suffix=".gin") as file:
-            file.write(self.gin)
-            file.flush()
-            experiment = Experiment.build(Configuration.load([Path(file.name)]).resolve())
+        experiment = building.experiment_of(self.gin)
         train, self.device = experiment.train, experiment.device()
         if train.compile:
             compilation.start_workers()
@@ -81,7 +73,7 @@ class Worker:
             "device": torch.cuda.get_device_name() if on_gpu else "cpu",
             "torch": torch.__version__,
             "median_ms": found.milliseconds,
-            "floor_ms": operations / REACHED_RATE * 1e3,
+            "floor_ms": operations / building.REACHED_RATE * 1e3,
             "operations": operations,
             "seconds_from_process_start": {k: v - self.started for k, v in self.marks.items()},
             "graphs": torch._dynamo.utils.counters["stats"]["unique_graphs"],
