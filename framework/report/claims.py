@@ -8,6 +8,7 @@ import pandas as pd
 
 from framework.errors import UserError, nearest
 from framework.grid.claims import Claim
+from framework.launching.outcomes import ENDED
 from framework.statistics import at_budget, holm, orient, score_matrix, t_interval
 from framework.statistics.claimed import direction_verdicts, diverged_p
 
@@ -16,7 +17,6 @@ from .scalars import scalar_scores
 from .scoring import score_runs
 from .selection import select
 
-ENDED = ("done", "diverged", "failed")
 NAN = float("nan")
 
 

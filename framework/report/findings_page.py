@@ -15,10 +15,11 @@ from framework.configuration import Configuration
 from framework.errors import UserError
 from framework.grid.manifest import Submission
 from framework.grid.settings import Grid
+from framework.launching.outcomes import ENDED
 
 from . import figures
 from .analysis import Analysis, analyse
-from .claims import ENDED, Outcome, outcomes
+from .claims import Outcome, outcomes
 from .figures.style import SETTINGS
 from .grid_results import GridResults
 from .loading import load_grid
