@@ -7,14 +7,12 @@ more than half of a small network's launches.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._functorch import config as functorch_config
 
 from framework.errors import UserError
 from framework.passes import (
@@ -85,6 +83,8 @@ def compile_steps(trainer: Trainer, batch: Batch) -> bool:
             type(trainer.model).__name__,
         )
         return False
+    from framework.training.lean_graphs import lean_graphs  # imports the compiler: a second
+
     trainer.use(compiled_passes())
     try:
         with lean_graphs():
@@ -134,33 +134,6 @@ def sampling_passes(
         log.warning("train.compile: sampling without, since compiling failed: %s", _cause(error))
         return Passes()
     return passes
-
-
-@contextmanager
-def lean_graphs() -> Iterator[None]:
-    """Compile so that the backward pass keeps little and that kernels move little.
-
-    Kept are the results of matrix products and attention only. Everything else is elementwise or a
-    reduction over a token: the backward pass's own kernels compute it again from what they read
-    anyway. A block of the paper's XL/2 then keeps 364 MiB of its 32 images with their tangents
-    instead of 842. For the same reason the compiler stores no intermediate that several kernels of
-    a graph could compute from what they read: 8 % less of that block's memory traffic.
-    """
-    keeping: dict[str, float] = {
-        "aggressive_recomputation": True,
-        "is_non_builtin_to_include": True,
-    }
-    if not all(hasattr(functorch_config, name) for name in keeping):
-        keeping = {"activation_memory_budget": 0.99}  # as far as it goes without custom kernels
-    from torch._inductor import config as inductor_config  # takes a second to import
-
-    storing = {
-        "realize_reads_threshold": 12,
-        "realize_opcount_threshold": 200,
-        "realize_acc_reads_threshold": 32,
-    }
-    with functorch_config.patch(keeping), inductor_config.patch(storing):
-        yield
 
 
 def _cause(error: RuntimeError) -> str:

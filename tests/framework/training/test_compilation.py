@@ -14,9 +14,9 @@ from framework.protocols import Batch, Conditions, LossTerms, Query, Tangent
 from framework.training.compilation import (
     compile_steps,
     compiled_passes,
-    lean_graphs,
     sampling_passes,
 )
+from framework.training.lean_graphs import lean_graphs
 from framework.training.sampling import field_of
 from framework.training.settings import Train
 from framework.training.trainer import Trainer

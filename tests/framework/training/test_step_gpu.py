@@ -8,8 +8,8 @@ import torch
 from framework.training.compilation import (
     compile_steps,
     compiled_passes,
-    lean_graphs,
 )
+from framework.training.lean_graphs import lean_graphs
 from tests import parity
 from tests.framework.training.small import losses_of, trainer_of
 
