@@ -15,3 +15,9 @@ def rms_normalised(x: Tensor, eps: float) -> Tensor:
     """Return x / sqrt(mean(x²) + eps) over the last axis, at least in float32."""
     wide = at_least_float32(x)
     return wide * torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + eps)
+
+
+def autocast_dtype(x: Tensor) -> torch.dtype:
+    """Return the dtype in which a layer multiplies x: autocast's, or its own."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

@@ -1,14 +1,16 @@
 """From tensors to kernel launches: layouts, strides, grids and settings."""
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import triton
 from torch import Tensor
 
 from kernels import hopper, tuning
+from kernels.ahead import compile_ahead, is_traced
 from kernels.descriptors import describable
 from kernels.forward_kernel import forward_kernel
 from kernels.key_kernel import key_kernel
@@ -28,6 +30,19 @@ INTERPRETED = not isinstance(forward_kernel, triton.runtime.JITFunction)
 @lru_cache
 def _device_name(device: torch.device) -> str:
     return "interpreter" if INTERPRETED else torch.cuda.get_device_name(device)
+
+
+def on_device(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Run with the tensors' GPU as the current one: Triton launches on the current GPU."""
+
+    def wrapped(*args: Any) -> Any:
+        device = next(x for x in args if isinstance(x, Tensor)).device
+        if device.type != "cuda" or device.index == torch.cuda.current_device():
+            return run(*args)
+        with torch.cuda.device(device):
+            return run(*args)
+
+    return wrapped
 
 
 def empty_in_layout_of(x: Tensor) -> Tensor:
@@ -129,6 +144,9 @@ def _launch(
 ) -> None:  # fmt: skip
     """Launch a kernel of tuning.KERNELS; the tensors `read` may go through TMA."""
     q, k = inputs[:2]
+    if is_traced(q):
+        _compile_ahead(kernel, (*read, *other), strided, inputs, options)
+        return
     where = addresses(*read, *other)
     strides = tuple([None if x is None else x.stride() for x in strided])
     alignment = tuple([x % 16 for x in where if x])
@@ -140,6 +158,28 @@ def _launch(
         plan = _plan(kernel, read, strided, inputs, options, settings)
         tuning.remember(key, plan)
     plan.launch(FUNCTIONS[kernel], read, other, where)
+
+
+def _compile_ahead(
+    kernel: str, pointers: tuple[Tensor | None, ...], strided: tuple[Tensor | None, ...],
+    inputs: Inputs, options: Options,
+) -> None:  # fmt: skip
+    """Begin to compile a kernel that takes pointers; descriptors need memory to describe."""
+    if inputs.q.device.type != "cuda" or not torch.cuda.is_available():
+        return
+    settings = tuning.choose(case_of(kernel, inputs, options))
+    if settings.tma or _masked(inputs):
+        return
+    plan = _plan(kernel, (), strided, inputs, options, settings)
+    compile_ahead(
+        FUNCTIONS[kernel], inputs.q.device, pointers, plan.numbers, plan.constants
+    )  # fmt: skip
+
+
+def _masked(inputs: Inputs) -> bool:
+    """Whether the copy engine has to fill in columns past D: masks would spill 1.6 kB a thread."""
+    D = inputs.q.shape[3]
+    return padded(D) > D and inputs.q.dtype != torch.float32
 
 
 def _plan(
@@ -155,9 +195,7 @@ def _plan(
     strides: list[int] = []
     for x in strided:
         strides += (0, 0, 0) if x is None else x.stride()[:3]
-    # Masks for columns past D would spill 1.6 kB a thread; the copy engine fills in the zeros.
-    masked = padded(D) > D and inputs.q.dtype != torch.float32
-    tma = (settings.tma == 1 or masked) and all(x is None or describable(x) for x in read)
+    tma = (settings.tma == 1 or _masked(inputs)) and all(x is None or describable(x) for x in read)
     rows = [settings.block_n if i in (1, 2, 4, 5) else settings.block_m for i in range(8)]
     passes = {"WITH_K": kernel != "key_v", "WITH_V": kernel != "key_k"} if over_keys else {}
     return Plan(
@@ -233,7 +271,7 @@ def run_key_pass(
     """
     read = (*inputs, outputs.do, outputs.dto)
     statistics = (outputs.lse, outputs.mu, *sums)
-    if kernel == "key_k" and settings is None and not INTERPRETED:
+    if kernel == "key_k" and settings is None and not INTERPRETED and not is_traced(inputs.q):
         capability = hopper.capability(inputs.q.device)
         tensors = (*read, grads.dk, grads.dtk)
         if hopper.takes(capability, options.causal, tensors, statistics) and hopper.kernel():

@@ -12,6 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
+from kernels import tuning
+from kernels.ahead import compile_ahead, finish, is_traced, variant
 from kernels.descriptors import describe
 
 
@@ -71,3 +73,34 @@ class Plan:
 def addresses(*tensors: Tensor | None) -> tuple[int | None, ...]:
     """Where the tensors' memory begins."""
     return tuple([None if x is None else x.data_ptr() for x in tensors])
+
+
+def launch(
+    kernel: Any, grid: int, pointers: tuple[Tensor | None, ...], numbers: tuple[float, ...],
+    constants: dict[str, object],
+) -> None:  # fmt: skip
+    """kernel[(grid,)](*pointers, *numbers, **constants), by a plan from the second time on.
+
+    While torch.compile traces, nothing runs: the kernel is compiled ahead.
+
+    Args:
+        kernel: a triton.jit function whose parameters come in this order.
+        grid: number of programs.
+        pointers: tensors on the current GPU, the first one not None.
+        numbers: strides, sizes and the like.
+        constants: the tl.constexpr parameters in order, then num_warps and num_stages.
+    """
+    first = pointers[0]
+    assert first is not None
+    if is_traced(first):
+        compile_ahead(kernel, first.device, pointers, numbers, constants)
+        return
+    where = addresses(*pointers)
+    alignment = tuple([x % 16 for x in where if x])
+    made = variant(kernel, first.device, pointers, numbers, constants)
+    plan = tuning.remembered.get((made, grid, alignment))
+    if plan is None:
+        finish(made)
+        plan = Plan(grid, numbers, constants, None)
+        tuning.remember((made, grid, alignment), plan)
+    plan.launch(kernel, (), pointers, where)

@@ -12,8 +12,7 @@ from torch import Tensor
 from kernels.launch import (
     attention_jvp,
     attention_jvp_backward,
-    empty_in_layout_of,
-    empty_statistics,
+    on_device,
 )
 from kernels.transforms import VMAP, Level, only_plain, refuse_tangents
 
@@ -37,35 +36,6 @@ _DOUBLE = (
     "attention has no rule for a second reverse pass: use the dense backend, "
     "or drop create_graph=True"
 )
-
-
-def _on_device(run: Any) -> Any:
-    """Run with the tensors' GPU as the current one: Triton launches on the current GPU."""
-
-    def wrapped(*args: Any) -> Any:
-        device = args[2].device  # v or q: always there
-        if device.type != "cuda" or device.index == torch.cuda.current_device():
-            return run(*args)
-        with torch.cuda.device(device):
-            return run(*args)
-
-    return wrapped
-
-
-def _fake_forward(q: Tensor, k: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, ...]:
-    return empty_in_layout_of(q), empty_in_layout_of(q), *empty_statistics(q)
-
-
-def _fake_backward(
-    do: Tensor | None, dto: Tensor | None, q: Tensor, k: Tensor, v: Tensor,
-    tq: Tensor | None, tk: Tensor | None, tv: Tensor | None, *_: Any,
-) -> tuple[Tensor, ...]:  # fmt: skip
-    primal = tuple(map(empty_in_layout_of, (q, k, v)))
-    tangent = (
-        q.new_empty(0) if t is None else empty_in_layout_of(x)
-        for t, x in ((tq, q), (tk, k), (tv, v))
-    )
-    return (*primal, *tangent)
 
 
 def _run_below_autograd(op: Any, run: Any, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
@@ -193,23 +163,23 @@ def _refuse_vmap(info: Any, in_dims: Any, *args: Any) -> Any:
     raise NotImplementedError(VMAP)
 
 
-_run_forward = _on_device(attention_jvp)
-_run_backward = _on_device(attention_jvp_backward)
+_run_forward = on_device(attention_jvp)
+_run_backward = on_device(attention_jvp_backward)
 
 
-def _register(name: str, run: Any, fake: Any, autograd: Any) -> None:
+def _register(name: str, run: Any, autograd: Any) -> None:
     for device in ("CPU", "CUDA"):
         _library.impl(name, run, device)
     _library.impl(name, autograd, "Autograd")
-    torch.library.register_fake(f"tvmlab_kernels::{name}", fake, lib=_library)
+    torch.library.register_fake(f"tvmlab_kernels::{name}", run, lib=_library)
     torch.library.register_vmap(f"tvmlab_kernels::{name}", _refuse_vmap, lib=_library)
 
 
 _register(
-    "attention_jvp", _run_forward, _fake_forward,
+    "attention_jvp", _run_forward,
     _with_autograd(_Attention, forward_op, _run_forward, 6),
 )  # fmt: skip
 _register(
-    "attention_jvp_backward", _run_backward, _fake_backward,
+    "attention_jvp_backward", _run_backward,
     _with_autograd(_AttentionBackward, backward_op, _run_backward, 12),
 )  # fmt: skip

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from components.checks import module, require
 from components.models.condition import Condition
 from components.models.initialization import initialize
-from components.models.transformer import MLP, Modulation, Output, modulate
+from components.models.residual import inward
+from components.models.transformer import MLP, Modulation, Output
 from framework import register
 from framework.protocols import (
     Initializer,
@@ -33,8 +34,9 @@ class PointBlock(nn.Module):
 
     def forward(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """Return tokens (B, 1, D) from tokens (B, 1, D) and the condition (B, D)."""
-        shift, scale, gate = self.modulation(condition)
-        return torch.add(tokens, gate * self.mlp(modulate(self.norm(tokens), shift, scale)))
+        before, gate = self.modulation(condition).split((2, 1), dim=1)  # of (B, 3, D)
+        tokens, seen = inward(self.norm, tokens, before)
+        return torch.add(tokens, gate * self.mlp(seen))
 
 
 @register.model("mlp")

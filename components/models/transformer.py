@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from components.checks import module
 from components.models.activation import tanh_gelu
 from components.models.layers import Linear
-from framework.protocols import Attention, ModulationNorm, Normalization, QKNorm
+from components.models.residual import inward, joined
+from framework.protocols import (
+    Attention,
+    ModulationNorm,
+    Normalization,
+    QKNorm,
+    fuses_heads,
+)
 
 
 class Modulation(nn.Module):
@@ -28,16 +35,11 @@ class Modulation(nn.Module):
         self.linear = Linear(hidden_size, vectors * hidden_size)
         self.norm = module("modulation_norm", norm(hidden_size))
 
-    def forward(self, condition: Tensor) -> tuple[Tensor, ...]:
-        """Return K vectors (B, 1, D) from a condition (B, D)."""
+    def forward(self, condition: Tensor) -> Tensor:
+        """Return K vectors (B, K, D) from a condition (B, D)."""
         projected = self.linear(nn.functional.silu(condition))
         vectors: Tensor = self.norm(rearrange(projected, "b (k d) -> b k d", k=self.vectors))
-        return torch.split(vectors, 1, dim=1)
-
-
-def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Return x (1 + scale) + shift for tokens (B, N, D) and vectors (B, 1, D) [release]."""
-    return x * (1 + scale) + shift
+        return vectors
 
 
 class SelfAttention(nn.Module):
@@ -61,13 +63,19 @@ class SelfAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Mix tokens (B, N, D)."""
-        qkv = self.qkv(tokens).chunk(3, dim=-1)
-        q, k, v = (rearrange(x, "b n (h d) -> b n h d", h=self.num_heads) for x in qkv)
         # Normalised before heads come forward, in the order of memory: one kernel when compiled.
-        q, k, v = (rearrange(x, "b n h d -> b h n d") for x in (self.q_norm(q), self.k_norm(k), v))
-        mixed = self.attention(q, k, v)
+        normalised = self._normalised(self.qkv(tokens))
+        mixed = self.attention(*(rearrange(x, "b n h d -> b h n d") for x in normalised))
         projected: Tensor = self.projection(rearrange(mixed, "b h n d -> b n (h d)"))
         return projected
+
+    def _normalised(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries and keys, normalised, and values, (B, N, H, d) each."""
+        heads, norm = self.num_heads, self.q_norm
+        if fuses_heads(norm) and isinstance(self.k_norm, type(norm)) and norm.fuses(qkv, heads):
+            return norm.fused(self.k_norm, qkv, heads)
+        q, k, v = (rearrange(x, "b n (h d) -> b n h d", h=heads) for x in qkv.chunk(3, dim=-1))
+        return norm(q), self.k_norm(k), v
 
 
 class MLP(nn.Module):
@@ -106,11 +114,12 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """Return tokens (B, N, D) from tokens (B, N, D) and the condition (B, D)."""
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition)
-        inward = modulate(self.attention_norm(tokens), shift_a, scale_a)
-        tokens = tokens + gate_a * self.attention(inward)
-        inward = modulate(self.mlp_norm(tokens), shift_m, scale_m)
-        return torch.add(tokens, gate_m * self.mlp(inward))
+        vectors = self.modulation(condition)  # (B, 6, D)
+        before, between, gate = vectors.split((2, 3, 1), dim=1)
+        tokens, seen = inward(self.attention_norm, tokens, before)  # shift_a, scale_a
+        mixed = self.attention(seen)
+        tokens, seen = joined(self.mlp_norm, tokens, mixed, between)  # gate_a, shift_m, scale_m
+        return torch.add(tokens, gate * self.mlp(seen))  # gate_m
 
 
 class Output(nn.Module):
@@ -130,6 +139,6 @@ class Output(nn.Module):
 
     def forward(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """Return (B, N, outputs) from tokens (B, N, D) and the condition (B, D)."""
-        shift, scale = self.modulation(condition)
-        projected: Tensor = self.linear(modulate(self.norm(tokens), shift, scale))
+        _, seen = inward(self.norm, tokens, self.modulation(condition))
+        projected: Tensor = self.linear(seen)
         return projected

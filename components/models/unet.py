@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from components.checks import module, require
 from components.models.condition import Condition
 from components.models.initialization import initialize
-from components.models.transformer import Modulation, Output, modulate
+from components.models.residual import inward
+from components.models.transformer import Modulation, Output
 from framework import register
 from framework.protocols import (
     Initializer,
@@ -36,10 +37,10 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Return x (B, D, H, W) from x of that shape and the condition (B, D)."""
-        shift, scale, gate = self.modulation(condition)
-        tokens = x.flatten(2).transpose(1, 2)
-        inward = modulate(self.norm(tokens), shift, scale).transpose(1, 2).reshape(x.shape)
-        inner = nn.functional.gelu(self.expand(inward), approximate="tanh")
+        before, gate = self.modulation(condition).split((2, 1), dim=1)  # of (B, 3, D)
+        _, seen = inward(self.norm, x.flatten(2).transpose(1, 2), before)
+        seen = seen.transpose(1, 2).reshape(x.shape)
+        inner = nn.functional.gelu(self.expand(seen), approximate="tanh")
         return torch.add(x, gate.transpose(1, 2)[..., None] * self.contract(inner))
 
 

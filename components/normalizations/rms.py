@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib.util import find_spec
+
 from torch import Tensor, nn
 
 from components.checks import positive
-from components.precision import rms_normalised
+from components.precision import autocast_dtype, rms_normalised
 from framework import register
 from framework.settings import Positive
 
@@ -22,7 +25,22 @@ class RMS(nn.Module):
     def __init__(self, dim: int, eps: Positive = 1e-6) -> None:
         super().__init__()
         self.eps = positive("eps", eps)
+        self._takes: Callable[[Tensor], bool] = lambda tokens: False
+        if find_spec("triton") is not None:
+            from kernels import modulated_norm
+
+            self._takes, self._fused = modulated_norm.takes, modulated_norm.modulated_norm
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (..., dim)."""
         return rms_normalised(x, self.eps).to(x.dtype)
+
+    def fuses(self, tokens: Tensor) -> bool:
+        """Return whether tokens (B, N, D) have kernels: compiled, on a GPU."""
+        return self._takes(tokens)
+
+    def fused(
+        self, tokens: Tensor, vectors: Tensor, branch: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return tokens + gate branch (B, N, D), and its norm times 1 + scale, plus shift."""
+        return self._fused(tokens, vectors, self.eps, autocast_dtype(tokens), branch)

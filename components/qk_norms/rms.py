@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib.util import find_spec
+
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +27,11 @@ class QKRMS(nn.Module):
         super().__init__()
         self.eps = positive("eps", eps)
         self.scale = nn.Parameter(torch.ones(dim))
+        self._takes: Callable[[Tensor, int], bool] = lambda qkv, heads: False
+        if find_spec("triton") is not None:
+            from kernels import head_norm
+
+            self._takes, self._fused = head_norm.takes, head_norm.head_norm
 
     def reset_parameters(self) -> None:
         """Set the scale to one."""
@@ -32,3 +40,11 @@ class QKRMS(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (..., dim)."""
         return (rms_normalised(x, self.eps) * self.scale).to(x.dtype)
+
+    def fuses(self, qkv: Tensor, heads: int) -> bool:
+        """Return whether a projection (B, N, 3 H d) has kernels: compiled, on a GPU."""
+        return self._takes(qkv, heads)
+
+    def fused(self, keys: QKRMS, qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return normalised queries, keys (by the norm of keys), and values, (B, N, H, d) each."""
+        return self._fused(qkv, self.scale, keys.scale, heads, self.eps)

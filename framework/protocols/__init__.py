@@ -40,6 +40,8 @@ from framework.protocols.networks import (
     Role,
     SecondTime,
     TimeEmbedding,
+    fuses_heads,
+    fuses_modulation,
     has_blocks,
 )
 from framework.protocols.sampling import Field, Sampler
@@ -78,5 +80,7 @@ __all__ = [
     "TimeSampler",
     "Times",
     "WeightAverage",
+    "fuses_heads",
+    "fuses_modulation",
     "has_blocks",
 ]

@@ -37,6 +37,30 @@ class Normalization(Protocol):
         """Normalise (..., dim), keeping shape and dtype."""
 
 
+class FusingNormalization(Protocol):
+    """A normalisation with kernels for what stands before and after it in a block.
+
+    They are used where `fuses` says so; elsewhere it is a normalisation like any other.
+    """
+
+    def fuses(self, tokens: Tensor) -> bool:
+        """Return whether the kernels take these tokens (B, N, D), here and now."""
+
+    def fused(
+        self, tokens: Tensor, vectors: Tensor, branch: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return u = tokens + gate branch and norm(u) (1 + scale) + shift, (B, N, D) each.
+
+        `vectors` are gate, shift and scale (B, 3, D), or, without a branch, shift and scale, and u
+        is the tokens. The second result may come in the precision of autocast.
+        """
+
+
+def fuses_modulation(norm: object) -> TypeGuard[FusingNormalization]:
+    """Return whether a normalisation has such kernels."""
+    return all(hasattr(norm, part) for part in ("fuses", "fused"))
+
+
 class ModulationNorm(Protocol):
     """Normalisation of each vector that modulates a block. Built with `dim`."""
 
@@ -49,6 +73,21 @@ class QKNorm(Protocol):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (..., dim) over its last axis, dim being the head size, keeping the shape."""
+
+
+class FusingQKNorm(Protocol):
+    """A norm of queries with kernels for both norms of a projection: see FusingNormalization."""
+
+    def fuses(self, qkv: Tensor, heads: int) -> bool:
+        """Return whether the kernels take this projection (B, N, 3 H d), here and now."""
+
+    def fused(self, keys: nn.Module, qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, and keys by their own norm of the same kind, and values, (B, N, H, d)."""
+
+
+def fuses_heads(norm: object) -> TypeGuard[FusingQKNorm]:
+    """Return whether a norm of queries has such kernels."""
+    return all(hasattr(norm, part) for part in ("fuses", "fused"))
 
 
 class Attention(Protocol):
@@ -72,7 +111,7 @@ class Initializer(Protocol):
     """Draws the initial value of a weight. Biases are zero and scales are one without it."""
 
     def __call__(self, weight: Tensor, role: Role, generator: torch.Generator) -> None:
-        """Fill `weight` (out, in, ...) in place from `generator`."""
+        """Fill `weight` (out, in, ...) in place from `generator`; several threads may call."""
 
 
 class Model(Protocol):

@@ -213,9 +213,8 @@ def _watched(model: nn.Module) -> Iterator[dict[str, Tensor]]:
         if ending is not None:
             tag = name.replace(".modulation", "")
 
-            def note(_: nn.Module, __: object, output: object, tag: str = tag) -> None:
-                vectors = output if isinstance(output, tuple) else (output,)
-                sizes[tag] = _size(torch.cat([v.float() for v in vectors], dim=-1))
+            def note(_: nn.Module, __: object, output: Tensor, tag: str = tag) -> None:
+                sizes[tag] = _size(output.float().flatten(1))
 
             hooks.append(part.register_forward_hook(note))
     try:

@@ -5,30 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-from torch import fx
 from torch._functorch import config as functorch_config
 from torch._inductor import config as inductor_config
-from torch._inductor.custom_graph_pass import CustomGraphPass
-from torch.utils.checkpoint import CheckpointPolicy
 
-_ATTENTION = torch.ops.aten._scaled_dot_product_cudnn_attention.default
-
-
-class KeepAttention(CustomGraphPass):
-    """Keep the results of cuDNN's attention, which PyTorch does not count among costly ones.
-
-    Otherwise every plain pass would attend a second time in its backward pass.
-    """
-
-    def __call__(self, graph: fx.Graph) -> None:
-        """Mark the attention of a graph of forward and backward pass."""
-        for node in graph.find_nodes(op="call_function", target=_ATTENTION):
-            node.meta["recompute"] = CheckpointPolicy.MUST_SAVE
-
-    def uuid(self) -> str:
-        """Return what the compiler's cache knows this pass by."""
-        return "tvmlab: keep cuDNN attention"
+from framework.training.graph_passes import LeanGraph
 
 
 @contextmanager
@@ -41,14 +21,11 @@ def lean_graphs() -> Iterator[None]:
     instead of 842. For the same reason the compiler stores no intermediate that several kernels of
     a graph could compute from what they read: 8 % less of that block's memory traffic.
     """
-    keeping: dict[str, float] = {
-        "aggressive_recomputation": True,
-        "is_non_builtin_to_include": True,
-    }
+    keeping: dict[str, float] = {"aggressive_recomputation": True}
     if not all(hasattr(functorch_config, name) for name in keeping):
         keeping = {"activation_memory_budget": 0.99}  # as far as it goes without custom kernels
     compiling = {
-        "joint_custom_pre_pass": KeepAttention(),
+        "joint_custom_pre_pass": LeanGraph(),
         "realize_reads_threshold": 12,
         "realize_opcount_threshold": 200,
         "realize_acc_reads_threshold": 32,

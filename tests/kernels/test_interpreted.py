@@ -1,13 +1,16 @@
-"""Runs interpreted.py, the checks of the Triton kernels, in a process with the interpreter on."""
+"""Runs the checks of the Triton kernels in a process with the interpreter on."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
-def test_kernels_in_the_interpreter():
-    file = Path(__file__).with_name("interpreted.py")
+
+@pytest.mark.parametrize("checks", ["interpreted.py", "interpreted_norms.py"])
+def test_kernels_in_the_interpreter(checks):
+    file = Path(__file__).with_name(checks)
     run = subprocess.run(
         [sys.executable, "-m", "pytest", str(file), "-x"],
         cwd=file.parents[2],

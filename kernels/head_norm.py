@@ -1,0 +1,134 @@
+"""RMS norms of queries and keys in a joint projection, with tangents and the backward of both.
+
+q = s_q x_q / sqrt(mean(x_q²) + eps) for each head, and k alike; values stay as they are. The
+backward writes one gradient of the projection, values included, and those of both scales on the
+way. Shape letters: B images, N tokens, H heads, D head size.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from kernels.head_norm_launch import parts_of, run_backward, run_forward
+from kernels.launch import INTERPRETED, on_device
+from kernels.transforms import only_plain, refuse_tangents, split_dual
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+LARGEST = 512  # head size
+
+_library = torch.library.Library("tvmlab_norm", "FRAGMENT")
+_INPUTS = "Tensor qkv, Tensor? tqkv, Tensor q_scale, Tensor k_scale, int heads"
+_TAGS = (torch.Tag.needs_exact_strides, torch.Tag.pt2_compliant_tag)
+_library.define(
+    f"head_norm({_INPUTS}, float eps) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    tags=_TAGS,
+)
+_library.define(
+    f"head_norm_backward({_INPUTS}, Tensor dq, Tensor? dtq, Tensor dk, Tensor? dtk, Tensor dv, "
+    "Tensor? dtv, float eps) -> (Tensor, Tensor, Tensor, Tensor)",
+    tags=_TAGS,
+)
+forward_op = torch.ops.tvmlab_norm.head_norm.default
+backward_op = torch.ops.tvmlab_norm.head_norm_backward.default
+
+
+def head_norm(
+    qkv: Tensor, q_scale: Tensor, k_scale: Tensor, heads: int, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalised queries and keys, and values, of a projection.
+
+    Right under `torch.func.jvp` with reverse mode through it, compiled or not.
+
+    Args:
+        qkv: (B, N, 3 H D) on an NVIDIA GPU, 16 bits or float32, D <= LARGEST.
+        q_scale: (D,), float32.
+        k_scale: (D,), float32.
+        heads: H.
+        eps: what is added to the means of squares.
+
+    Returns:
+        q, k and v (B, N, H, D) in qkv's dtype.
+    """
+    qkv, tqkv = split_dual(qkv)
+    args = (qkv, tqkv, q_scale, k_scale, heads, eps)
+    q, tq, k, tk, v, tv = _with_values(args, forward_op(*args))
+    if tqkv is None:
+        return q, k, v
+    dual = forward_ad.make_dual
+    return dual(q, tq), dual(k, tk), dual(v, tv)
+
+
+def takes(qkv: Tensor, heads: int) -> bool:
+    """Whether there are kernels for (B, N, 3 H D), and the compiler is at work to call them."""
+    here = qkv.device.type == "cuda" or INTERPRETED
+    small = qkv.shape[-1] <= 3 * heads * LARGEST
+    return torch.compiler.is_compiling() and here and small and qkv.dtype in DTYPES
+
+
+class _HeadNorm(torch.autograd.Function):
+    """Reverse rule of the forward op."""
+
+    @staticmethod
+    def forward(*args: Any) -> tuple[Tensor, ...]:
+        return _with_values(args, _below_autograd(args))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs[:4])
+        ctx.heads, ctx.eps = inputs[4:]
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        qkv, tqkv, *scales = ctx.saved_tensors
+        if all(each is None for each in cotangents[1::2]):  # a detached tangent, or none
+            tqkv = None
+        filled = [
+            qkv.new_zeros(parts_of(qkv, ctx.heads)[0].shape)
+            if each is None and (k % 2 == 0 or tqkv is not None)
+            else each
+            for k, each in enumerate(cotangents)
+        ]
+        dqkv, dtqkv, *sums = backward_op(qkv, tqkv, *scales, ctx.heads, *filled, ctx.eps)
+        of_scales = [part.sum(dim=0).to(s.dtype) for part, s in zip(sums, scales)]
+        return dqkv, None if tqkv is None else dtqkv, *of_scales, None, None
+
+
+def _with_values(args: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The outputs with values: parts of the projection, whose cotangents come back with it."""
+    qkv, tqkv, _, _, heads, _ = args
+    *normalised, v, tv = outputs
+    if v.numel() < normalised[0].numel():
+        v = parts_of(qkv, heads)[2]
+        tv = tv if tqkv is None else parts_of(tqkv, heads)[2]
+    return *normalised, v, tv
+
+
+def _below_autograd(args: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    with torch._C._AutoDispatchBelowAutograd():
+        outputs: tuple[Tensor, ...] = forward_op(*args)
+    return outputs
+
+
+def _rule(*args: Any) -> tuple[Tensor, ...]:
+    """The forward op for torch's autograd keys; see `modulated_norm` for what it leaves out."""
+    tensors = args[:4]
+    refuse_tangents(tensors)
+    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
+        found: tuple[Tensor, ...] = _HeadNorm.apply(*args)
+        return found
+    outputs = _below_autograd(args)
+    return outputs if only_plain(tensors) else _with_values(args, outputs)
+
+
+def _register(op: str, run: Any) -> None:
+    for device in ("CPU", "CUDA"):
+        _library.impl(op, on_device(run), device)
+    torch.library.register_fake(f"tvmlab_norm::{op}", run, lib=_library)
+
+
+_register("head_norm", run_forward)
+_register("head_norm_backward", run_backward)
+_library.impl("head_norm", _rule, "Autograd")

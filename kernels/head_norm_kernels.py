@@ -1,0 +1,99 @@
+"""Kernels of the norm of queries or keys, head by head, with its tangent and their backward.
+
+Rows are heads of tokens, D numbers each: y = s n with n = r x, r = (mean(x²) + eps)^(-1/2), and
+y' = s n' with n' = r x' + r' x, r' = -r³ mean(x x'). Inputs are parts of (tokens, 3, H, D), a
+stride from token to token; outputs lie dense. All arithmetic is in float32. Tangents may be None.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _load(source: tl.tensor, offsets: tl.tensor, inside: tl.tensor) -> tl.tensor:
+    return tl.load(source + offsets, mask=inside, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _store(target: tl.tensor, offsets: tl.tensor, value: tl.tensor, inside: tl.tensor) -> None:
+    tl.store(target + offsets, value.to(target.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _places(
+    row: tl.tensor, stride: tl.tensor, H: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr
+) -> tl.tensor:
+    """Offsets (rows, BLOCK_D) of heads whose tokens are a stride apart."""
+    start = (row // H).to(tl.int64) * stride + row % H * D
+    return start[:, None] + tl.arange(0, BLOCK_D)[None, :]
+
+
+@triton.jit
+def head_norm_forward_kernel(
+    x: tl.tensor, tx: tl.tensor, scale: tl.tensor, y: tl.tensor, ty: tl.tensor,
+    stride: tl.tensor, tstride: tl.tensor, rows: tl.tensor, eps: tl.tensor,
+    H: tl.constexpr, D: tl.constexpr, ROWS: tl.constexpr, BLOCK_D: tl.constexpr,
+) -> None:  # fmt: skip
+    """y and y' of ROWS rows."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.arange(0, BLOCK_D)
+    inside = (row < rows)[:, None] & (column < D)[None, :]
+    s = _load(scale, column, column < D)[None, :]
+    out = _places(row, H * D, H, D, BLOCK_D)
+    u = _load(x, _places(row, stride, H, D, BLOCK_D), inside)
+    r = tl.rsqrt(tl.sum(u * u, 1) / D + eps)[:, None]
+    _store(y, out, s * r * u, inside)
+    if tx is not None:
+        tu = _load(tx, _places(row, tstride, H, D, BLOCK_D), inside)
+        mean = (tl.sum(u * tu, 1) / D)[:, None]
+        _store(ty, out, s * r * (tu - r * r * mean * u), inside)
+
+
+@triton.jit
+def head_norm_backward_kernel(
+    x: tl.tensor, tx: tl.tensor, scale: tl.tensor, dy: tl.tensor, dty: tl.tensor,
+    dx: tl.tensor, dtx: tl.tensor, sums: tl.tensor,
+    dv: tl.tensor, dtv: tl.tensor, v_out: tl.tensor, tv_out: tl.tensor,
+    stride: tl.tensor, tstride: tl.tensor, dstride: tl.tensor, rows: tl.tensor, eps: tl.tensor,
+    H: tl.constexpr, D: tl.constexpr, ROWS: tl.constexpr, BLOCK_D: tl.constexpr,
+    STEPS: tl.constexpr, STAGES: tl.constexpr,
+) -> None:  # fmt: skip
+    """Gradients of x and x' by the cotangents dy and dy', STEPS times ROWS rows; dx a stride apart.
+
+    `sums` (programs, D) takes their part of the gradient of the scale. Where there are dv and dv'
+    they are copied, from where they lie dense to where they are a stride apart.
+    """
+    column = tl.arange(0, BLOCK_D)
+    s = _load(scale, column, column < D)[None, :]
+    ds = tl.zeros((ROWS, BLOCK_D), tl.float32)
+    begin = tl.program_id(0) * (STEPS * ROWS)
+    for first in tl.range(begin, begin + STEPS * ROWS, ROWS, num_stages=STAGES):
+        row = first + tl.arange(0, ROWS)
+        inside = (row < rows)[:, None] & (column < D)[None, :]
+        dense = _places(row, H * D, H, D, BLOCK_D)
+        out = _places(row, dstride, H, D, BLOCK_D)
+        u = _load(x, _places(row, stride, H, D, BLOCK_D), inside)
+        v = _load(dy, dense, inside)
+        r = tl.rsqrt(tl.sum(u * u, 1) / D + eps)[:, None]
+        cubed = r * r * r
+        dn = v * s
+        ds += v * r * u
+        if tx is not None:
+            tu = _load(tx, _places(row, tstride, H, D, BLOCK_D), inside)
+            tv = _load(dty, dense, inside)
+            mean = (tl.sum(u * tu, 1) / D)[:, None]
+            dtn = tv * s
+            ds += tv * r * (tu - r * r * mean * u)
+            # By r' = -r³ mean(x x'), and by r in all of it.
+            dtr = tl.sum(dtn * u, 1)[:, None]
+            dr = tl.sum(dn * u + dtn * tu, 1)[:, None] - 3.0 * r * r * mean * dtr
+            down = r * dn - cubed * mean * dtn - cubed / D * (dr * u + dtr * tu)
+            _store(dtx, out, r * dtn - cubed / D * dtr * u, inside)
+        else:
+            down = r * dn - cubed / D * tl.sum(dn * u, 1)[:, None] * u
+        _store(dx, out, down, inside)
+        if dv is not None:
+            _store(v_out, out, _load(dv, dense, inside), inside)
+        if dtv is not None:
+            _store(tv_out, out, _load(dtv, dense, inside), inside)
+    tl.store(sums + tl.program_id(0) * D + column, tl.sum(ds, 0), mask=column < D)

@@ -1,0 +1,140 @@
+"""The modulated norm of tokens, a branch added before it, with tangents and the backward of both.
+
+u = x + gate a; y = u / sqrt(mean(u²) + eps) (1 + scale) + shift: a transformer's residual stream
+and what enters its next layer, in one pass over memory forwards and one backwards, sums over tokens
+included. Shape letters: B images, N tokens, D hidden size.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from kernels.launch import INTERPRETED, on_device
+from kernels.modulated_norm_launch import run_backward, run_forward
+from kernels.transforms import only_plain, refuse_tangents, split_dual
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+LARGEST = 4096  # numbers in a row that its program holds in registers
+
+_library = torch.library.Library("tvmlab_norm", "DEF")
+_INPUTS = "Tensor x, Tensor? tx, Tensor? a, Tensor? ta, Tensor vectors, Tensor? tvectors"
+_TAGS = (torch.Tag.needs_exact_strides, torch.Tag.pt2_compliant_tag)
+_library.define(
+    f"modulated_norm({_INPUTS}, float eps, ScalarType dtype) -> (Tensor, Tensor, Tensor, Tensor)",
+    tags=_TAGS,
+)
+_library.define(
+    f"modulated_norm_backward({_INPUTS}, Tensor? du, Tensor? dtu, Tensor dy, Tensor? dty, "
+    "float eps, bool again) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    tags=_TAGS,
+)
+forward_op = torch.ops.tvmlab_norm.modulated_norm.default
+backward_op = torch.ops.tvmlab_norm.modulated_norm_backward.default
+
+
+def modulated_norm(
+    x: Tensor, vectors: Tensor, eps: float, dtype: torch.dtype, branch: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """u = x + gate branch, and its RMS norm times 1 + scale, plus shift.
+
+    Right under `torch.func.jvp` with reverse mode through it, compiled or not.
+
+    Args:
+        x: (B, N, D) tokens on an NVIDIA GPU, 16 bits or float32, D <= LARGEST.
+        vectors: (B, 3, D), gate, shift and scale; without a branch (B, 2, D), shift and scale.
+        eps: what is added to the mean of squares.
+        dtype: of the normalised tokens.
+        branch: (B, N, D), what a layer adds to the tokens.
+
+    Returns:
+        u (B, N, D) in x's dtype, and the normalised tokens (B, N, D) in `dtype`.
+    """
+    (x, tx), (vectors, tvectors) = split_dual(x), split_dual(vectors)
+    a, ta = (None, None) if branch is None else split_dual(branch)
+    if any(tangent is not None for tangent in (tx, ta, tvectors)):
+        tx = torch.zeros_like(x) if tx is None else tx
+        tvectors = torch.zeros_like(vectors) if tvectors is None else tvectors
+        ta = torch.zeros_like(a) if ta is None and a is not None else ta
+    args = (x, tx, a, ta, vectors, tvectors, eps, dtype)
+    u, tu, y, ty = _with_tokens(args, forward_op(*args))
+    if tx is None:
+        return u, y
+    return forward_ad.make_dual(u, tu), forward_ad.make_dual(y, ty)
+
+
+def takes(x: Tensor) -> bool:
+    """Whether there are kernels for tokens (B, N, D), and the compiler is at work to call them."""
+    here = x.device.type == "cuda" or INTERPRETED
+    return torch.compiler.is_compiling() and here and x.dtype in DTYPES and x.shape[-1] <= LARGEST
+
+
+class _ModulatedNorm(torch.autograd.Function):
+    """Reverse rule of the forward op."""
+
+    @staticmethod
+    def forward(*args: Any) -> tuple[Tensor, ...]:
+        return _with_tokens(args, _below_autograd(args))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs[:6])
+        ctx.eps, ctx.dtype = inputs[6:]
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        given, (du, dtu, dy, dty) = ctx.saved_tensors, cotangents
+        if dtu is None and dty is None:  # a detached tangent, or none
+            given = [None if k % 2 else each for k, each in enumerate(given)]
+        x, tx, *_ = given
+        dy = torch.zeros_like(x, dtype=ctx.dtype) if dy is None else dy
+        dty = torch.zeros_like(dy) if dty is None and tx is not None else dty
+        *grads, sums, tsums, _, _ = backward_op(*given, du, dtu, dy, dty, ctx.eps, False)
+        tokens = [None if x is None else grad for x, grad in zip(given, grads)]
+        parts = zip(given[4:], (sums, tsums))
+        vectors = [None if x is None else part.sum(dim=1).to(x.dtype) for x, part in parts]
+        return *tokens, *vectors, None, None
+
+
+def _with_tokens(args: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The outputs; without a branch u is x itself, through which its cotangent comes back."""
+    x, tx, a = args[:3]
+    u, tu, y, ty = outputs
+    if a is None and u.numel() < x.numel():
+        u, tu = x.view_as(x), tu if tx is None else tx.view_as(tx)
+    return u, tu, y, ty
+
+
+def _below_autograd(args: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    with torch._C._AutoDispatchBelowAutograd():
+        outputs: tuple[Tensor, ...] = forward_op(*args)
+    return outputs
+
+
+def _rule(*args: Any) -> tuple[Tensor, ...]:
+    """The forward op for torch's autograd keys.
+
+    What is compiled never reads u without a branch: when it runs, on plain tensors, the op gives
+    none. While it is traced, and with gradient, u is x.
+    """
+    tensors = args[:6]
+    refuse_tangents(tensors)
+    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
+        found: tuple[Tensor, ...] = _ModulatedNorm.apply(*args)
+        return found
+    outputs = _below_autograd(args)
+    return outputs if only_plain(tensors) else _with_tokens(args, outputs)
+
+
+def _register(op: str, run: Any) -> None:
+    for device in ("CPU", "CUDA"):
+        _library.impl(op, on_device(run), device)
+    torch.library.register_fake(f"tvmlab_norm::{op}", run, lib=_library)
+
+
+_register("modulated_norm", run_forward)
+_register("modulated_norm_backward", run_backward)
+_library.impl("modulated_norm", _rule, "Autograd")

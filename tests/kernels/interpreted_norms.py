@@ -1,0 +1,202 @@
+"""Checks of the norms' kernels in Triton's interpreter, compiled: see `interpreted.py`."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch._functorch import config as functorch_config
+
+from components.models.transformer import MLP, Block, Modulation, SelfAttention
+from components.modulation_norms.rms import ModulationRMS
+from components.normalizations.rms import RMS
+from components.qk_norms.rms import QKRMS
+from framework.passes import block_jvp
+from framework.training.graph_passes import LeanGraph
+from kernels import flash_attention
+from kernels.head_norm import head_norm
+from kernels.modulated_norm import modulated_norm
+
+EPS = 1e-3  # large enough to be seen
+EXACT = 1e-6  # of float32, relative Frobenius error against float64
+ROUNDED = 6e-3  # of bfloat16, which the interpreter cuts off
+
+
+def error(found: Tensor, expected: Tensor) -> float:
+    distance = (found.double() - expected.double()).norm().item()
+    return distance / max(expected.double().norm().item(), 1e-9)
+
+
+def normalised(x):
+    return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + EPS)
+
+
+def plain_modulated(x, vectors, branch=None):
+    *gate, shift, scale = vectors.split(1, dim=1)
+    u = x if branch is None else x + gate[0] * branch
+    return u, normalised(u) * (1 + scale) + shift
+
+
+def plain_heads(qkv, q_scale, k_scale, heads):
+    q, k, v = qkv.unflatten(-1, (3, heads, -1)).unbind(dim=-3)
+    return normalised(q) * q_scale, normalised(k) * k_scale, v
+
+
+def everything(function, primals, tangents, cotangents, compiled):
+    """Outputs, their tangents if any, and gradients of all of them in all inputs."""
+    torch.compiler.reset()
+    primals = [x.detach().requires_grad_() for x in primals]
+    tangents = [x.detach().requires_grad_() for x in tangents]
+
+    def run(primals, tangents):
+        if not tangents:
+            return function(*primals)
+        moving, still = primals[: len(tangents)], primals[len(tangents) :]
+        outs, touts = torch.func.jvp(lambda *xs: function(*xs, *still), moving, tuple(tangents))
+        return *outs, *touts
+
+    if compiled:
+        run = torch.compile(run, backend="aot_eager", fullgraph=True)
+    outs = run(tuple(primals), tangents)
+    grads = torch.autograd.grad(outs, [*primals, *tangents], cotangents[: len(outs)])
+    return [*outs, *grads]
+
+
+def compare(fused, plain, primals, tangents, outputs, limit, compiled):
+    g = torch.Generator().manual_seed(1)
+    wide = [[x.double() for x in xs] for xs in (primals, tangents)]
+    expected = plain(*wide[0])
+    cotangents = [torch.randn(y.shape, generator=g) for y in (*expected, *expected)]
+    like = [c.to(y.dtype) for c, y in zip(cotangents, (*outputs, *outputs), strict=True)]
+    found = everything(fused, primals, tangents, like, compiled)
+    right = everything(plain, *wide, [c.double() for c in like], False)
+    assert max(map(error, found, right)) < limit
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("branch", [False, True])
+@pytest.mark.parametrize("dual", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("B, N, D", [(2, 6, 24), (1, 1, 16)])
+def test_modulated_norm(B, N, D, dtype, dual, branch, compiled):
+    g = torch.Generator().manual_seed(0)
+    shapes = [(B, N, D), (B, 3 if branch else 2, D), *[(B, N, D)] * branch]
+    types = [torch.float32, dtype, dtype]  # tokens stay in float32
+    primals, tangents = (
+        [torch.randn(s, generator=g).to(t) for s, t in zip(shapes, types, strict=False)]
+        for _ in range(2)
+    )
+
+    def fused(x, vectors, branch=None):
+        return modulated_norm(x, vectors, EPS, dtype, branch)
+
+    outputs = (primals[0], primals[0].to(dtype))
+    limit = EXACT if dtype == torch.float32 else ROUNDED
+    compare(fused, plain_modulated, primals, tangents * dual, outputs, limit, compiled)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("dual", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("N, heads, D", [(5, 3, 16), (4, 2, 24)])
+def test_head_norm(N, heads, D, dtype, dual, compiled):
+    g = torch.Generator().manual_seed(0)
+    shapes = [(2, N, 3 * heads * D), (D,), (D,)]
+    primals = [torch.randn(s, generator=g) for s in shapes]
+    primals[0] = primals[0].to(dtype)
+    tangents = [torch.randn(shapes[0], generator=g).to(dtype)]
+
+    def fused(*xs):
+        return head_norm(*xs, heads, EPS)
+
+    def plain(*xs):
+        return plain_heads(*xs, heads)
+
+    limit = EXACT if dtype == torch.float32 else ROUNDED
+    compare(fused, plain, primals, tangents * dual, primals[:1] * 3, limit, compiled)
+
+
+def test_a_detached_tangent_costs_no_gradient_and_gives_the_right_one():
+    g = torch.Generator().manual_seed(0)
+    x, tx = (torch.randn(2, 4, 16, generator=g) for _ in range(2))
+    v, tv = (torch.randn(2, 2, 16, generator=g) for _ in range(2))
+
+    def gradient(function, x, v, tx, tv):
+        leaves = [each.detach().requires_grad_() for each in (x, v, tx, tv)]
+
+        def run(x, v, tx, tv):
+            (_, y), (_, ty) = torch.func.jvp(function, (x, v), (tx, tv))
+            return y, ty.detach()
+
+        y, _ = torch.compile(run, backend="aot_eager", fullgraph=True)(*leaves)
+        return torch.autograd.grad(y.square().sum(), leaves, allow_unused=True)
+
+    found = gradient(lambda x, v: modulated_norm(x, v, EPS, torch.float32), x, v, tx, tv)
+    expected = gradient(plain_modulated, *(each.double() for each in (x, v, tx, tv)))
+    assert found[2] is None and found[3] is None
+    assert max(map(error, found[:2], expected[:2])) < EXACT
+
+
+@pytest.mark.parametrize("function", [
+    lambda x: modulated_norm(x, torch.zeros(2, 2, 24), EPS, torch.float32)[0],
+    lambda x: head_norm(x, torch.ones(4), torch.ones(4), 2, EPS)[2].flatten(2),
+])  # fmt: skip
+def test_what_passes_through_is_there_without_compiler_and_gradient(function):
+    x = torch.randn(2, 3, 24, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(function(x), x[..., -function(x).shape[-1] :])
+
+
+def lean(backwards):
+    """A compiler of nothing but what LeanGraph and the partitioner do; keeps backward graphs."""
+    from functorch.compile import make_boxed_func
+    from torch._dynamo.backends.common import aot_autograd
+    from torch._functorch.partitioners import min_cut_rematerialization_partition
+
+    def partition(module, *args, **kwargs):
+        LeanGraph()(module.graph)
+        return min_cut_rematerialization_partition(module, *args, **kwargs)
+
+    def backward(module, inputs):
+        backwards.append(module)
+        return make_boxed_func(module.forward)
+
+    return aot_autograd(
+        fw_compiler=lambda module, inputs: make_boxed_func(module.forward),
+        bw_compiler=backward,
+        partition_fn=partition,
+    )
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_backward_pass_has_norms_give_again_and_is_right(detached):
+    torch.compiler.reset()
+    g = torch.Generator().manual_seed(0)
+    size, heads = 24, 2
+    attention = SelfAttention(size, heads, QKRMS, flash_attention)
+    block = Block(attention, MLP(size, 32), Modulation(size, 6, ModulationRMS), lambda: RMS(size))
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=g) / 4)
+    shapes = [(2, 4, size), (2, 4, size), (2, size), (2, size)]
+    given = [torch.randn(s, generator=g).requires_grad_() for s in shapes]
+    cotangents = [torch.randn(2, 4, size, generator=g) for _ in range(2)]
+
+    def gradients(run):
+        outs = run(block, detached, *given)
+        leaves = [*given, *block.parameters()]
+        pairs = [(y, c) for y, c in zip(outs, cotangents, strict=True) if y.requires_grad]
+        return torch.autograd.grad(
+            [y for y, _ in pairs], leaves, [c for _, c in pairs], allow_unused=True
+        )
+
+    backwards: list[torch.fx.GraphModule] = []
+    with functorch_config.patch(aggressive_recomputation=True):
+        run = torch.compile(block_jvp, backend=lean(backwards), fullgraph=True)
+        found = gradients(run)
+    for gradient, expected in zip(found, gradients(block_jvp), strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5)
+    (module,) = backwards
+    targets = [str(node.target) for node in module.graph.nodes]
+    assert targets.count("tvmlab_norm.modulated_norm_backward.default") == 2
+    assert "tvmlab_norm.modulated_norm.default" not in targets
+    # Computed again, if that takes no tangents that are not there any more.
+    assert targets.count("tvmlab_norm.head_norm.default") == (not detached)
