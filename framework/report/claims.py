@@ -111,7 +111,10 @@ def _read(grid: GridResults, claim: Claim) -> _Read:
     else:
         selection = select(grid, claim.metric, claim.nfe, claim.w)
         scored, sign = score_runs(grid, selection), orient(selection.direction)
-        scores = at_budget(scored.curves, claim.equal).scores if claim.equal else scored.final
+        scores = scored.final
+        if claim.equal:  # what both arms reached: a third that is cheaper has no say
+            both = scored.curves["arm"].isin([claim.arm, claim.than])
+            scores = at_budget(scored.curves[both], claim.equal).scores
     matrix = score_matrix(scores).reindex([claim.arm, claim.than])
     judged = claim.relation in ("better", "worse")
     up = claim.relation in ("better", "higher")

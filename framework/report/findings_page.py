@@ -1,6 +1,5 @@
 """A page that holds published findings against our own grids."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from jinja2 import Environment, StrictUndefined
 import framework.training.experiment  # noqa: F401 (registers what gin files bind)
 from framework.configuration import Configuration
 from framework.errors import UserError
-from framework.grid.manifest import Submission
 from framework.grid.settings import Grid
 from framework.launching.outcomes import ENDED
 
@@ -21,19 +19,20 @@ from . import figures
 from .analysis import Analysis, analyse
 from .claims import Outcome, outcomes
 from .figures.style import SETTINGS
+from .findings_cost import NOT_RUN, cost
 from .grid_results import GridResults
 from .loading import load_grid
-from .manifest import read_manifest
 from .metric_rows import MetricTable, metric_table
-from .numbers import DASH, decimals_for, duration, fixed, interval, probability
+from .numbers import DASH, decimals_for, fixed, interval, probability
 from .rendering import LOADER, table_cell
 
+BASELINE = "baseline"
 SETTINGS_SHOWN = ("train.steps", "train.batch_size", "evaluation.samples", "evaluation.blocks")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A claim as the page shows it."""
+    """A claim as the page shows it; `word` is its verdict without what stands beside it."""
 
     claim: str
     published: str
@@ -42,6 +41,7 @@ class Row:
     interval: str
     p: str
     verdict: str
+    word: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Section:
         cost: runs, their training time and the time from launch to end.
         command: makes the runs again.
         rows: the claims.
+        baseline: what the arm of that name is, as bindings; "" where no arm has it.
         metrics: mean and deviation of every arm; None where nothing ran.
         pictures: figures.
         lost: what did not end well, in words.
@@ -76,6 +77,7 @@ class Section:
     cost: str
     command: str
     rows: list[Row]
+    baseline: str
     metrics: MetricTable | None
     pictures: list[Picture]
     lost: str
@@ -83,7 +85,7 @@ class Section:
     @property
     def verdicts(self) -> str:
         """The verdicts with how many claims have each."""
-        counts = Counter(row.verdict for row in self.rows)
+        counts = Counter(row.word for row in self.rows)
         return ", ".join(f"{word} ({n})" if n > 1 else word for word, n in counts.items()) or DASH
 
 
@@ -110,11 +112,22 @@ def write_page(
     try:
         pictures.mkdir(parents=True, exist_ok=True)
         sections = [s for file in files for s in _sections(file, roots, page.parent, pictures)]
-        text = environment.get_template("findings.md").render(sections=sections, command=command)
+        text = environment.get_template("findings.md").render(
+            sections=sections, by_word=_by_word(sections), command=command
+        )
         page.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write {page}: {error.strerror or error}") from error
     return sections
+
+
+def _by_word(sections: Sequence[Section]) -> dict[str, list[tuple[Section, Row]]]:
+    """Return the claims of all sections by their verdict."""
+    found: dict[str, list[tuple[Section, Row]]] = {}
+    for section in sections:
+        for row in section.rows:
+            found.setdefault(row.word, []).append((section, row))
+    return found
 
 
 def _sections(file: Path, roots: Sequence[Path], base: Path, pictures: Path) -> list[Section]:
@@ -131,7 +144,8 @@ def _sections(file: Path, roots: Sequence[Path], base: Path, pictures: Path) -> 
 def _not_run(file: Path, name: str, declared: Grid) -> Section:
     rows = [_row(outcome) for outcome in outcomes(None, declared.claim_list)]
     command = f"python launch/slurm.py --gin {file}"
-    return Section(name, declared.description, str(file), "", "", command, rows, None, [], "")
+    title = declared.description
+    return Section(name, title, str(file), "", NOT_RUN, command, rows, "", None, [], "")
 
 
 def _section(file: Path, declared: Grid, directory: Path, base: Path, pictures: Path) -> Section:
@@ -144,10 +158,11 @@ def _section(file: Path, declared: Grid, directory: Path, base: Path, pictures: 
         title=declared.description,
         gin=str(file),
         scale=_scale(grid),
-        cost=_cost(grid),
+        cost=cost(grid),
         command=grid.command or f"python launch/slurm.py --gin {file}",
         rows=[_row(outcome) for outcome in tested],
-        metrics=metric_table(analysis) if analysis else None,
+        baseline=_baseline(grid),
+        metrics=_metrics(analysis) if analysis else None,
         pictures=_drawn(analysis, tested, base, pictures) if analysis else [],
         lost=_lost(grid),
     )
@@ -173,7 +188,26 @@ def _row(outcome: Outcome) -> Row:
         interval=interval(outcome.low, outcome.high, places),
         p=probability(outcome.p),
         verdict=verdict,
+        word=outcome.verdict.partition(":")[0],
     )
+
+
+def _baseline(grid: GridResults) -> str:
+    """Return what the arm that is called `baseline` binds."""
+    named = [arm.settings for arm in grid.arms if arm.name == BASELINE]
+    return ", ".join(f"{name} = {value}" for settings in named for name, value in settings.items())
+
+
+def _metrics(analysis: Analysis) -> MetricTable:
+    """Lay out the metrics; an arm that lacks seeds says so."""
+    grid, table = analysis.grid, metric_table(analysis)
+    done = grid.runs[grid.runs["state"] == "done"].groupby("arm", observed=True)["seed"].nunique()
+    rows = []
+    for arm, cells in table.rows:
+        seeds = int(done.get(arm, 0))
+        lacks = seeds < len(grid.seeds) and f" ({seeds} of {len(grid.seeds)} seeds)"
+        rows.append((f"{arm}{lacks or ''}", cells))
+    return MetricTable(table.heads, rows)
 
 
 def _scale(grid: GridResults) -> str:
@@ -188,30 +222,6 @@ def _scale(grid: GridResults) -> str:
     torch = facts.versions.get("torch", "")
     parts += [f"{len(grid.seeds)} seeds", facts.device, f"torch {torch}" if torch else ""]
     return ", ".join(filter(None, [dataset, *parts]))
-
-
-def _cost(grid: GridResults) -> str:
-    """Say what the runs cost: their own count of training, and the time that passed."""
-    ended = grid.runs[grid.runs["state"].isin(ENDED)]
-    training = duration(float(ended["seconds"].sum()))
-    return f"{len(ended)} of {len(grid.runs)} runs, {training} of training in all{_passed(grid)}"
-
-
-def _passed(grid: GridResults) -> str:
-    """Return the wall time of the launches, each until the last of its runs ended."""
-    manifest, passed = read_manifest(grid.directory) or {}, 0.0
-    for launch in map(Submission.of, manifest.get("submissions", [])):
-        cells = [cell for job in launch.jobs for cell in job.cells]
-        ends = [_updated(grid.directory / cell) for cell in cells]
-        passed += max([end - launch.created for end in ends if end > launch.created], default=0.0)
-    return f", {duration(passed)} from launch to end" if passed else ""
-
-
-def _updated(run: Path) -> float:
-    try:
-        return float(json.loads((run / "heartbeat.json").read_text()).get("updated", 0.0))
-    except (OSError, ValueError):
-        return 0.0
 
 
 def _lost(grid: GridResults) -> str:

@@ -80,7 +80,7 @@ def _draw(panels: Sequence[Panel], columns: int, path: Path) -> None:
             ax.text(0, 1.015, panel.scores, transform=ax.transAxes, fontsize=7.5, color=SOFT)
             ax.set_axis_off()
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        figure.savefig(path, bbox_inches="tight", pad_inches=0.05)
 
 
 def _sheet(images: Images, columns: int) -> Images:

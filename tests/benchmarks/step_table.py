@@ -20,9 +20,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     measured = [r for r in results if "median_ms" in r]
     packed = [r for r in results if "steps_per_second" in r]
     failed = [r for r in results if "error" in r]
-    lines = [REHEARSAL] * any(
-        r.get("rehearsal") for r in results
-    )
+    lines = [REHEARSAL] * any(r.get("rehearsal") for r in results)
     lines += sorted({f"{r['device']}, torch {r['torch']}" for r in measured})
     if measured:
         lines += ["", *markdown([HEAD, *(_measured(r) for r in measured)])]

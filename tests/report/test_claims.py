@@ -11,7 +11,8 @@ from matplotlib.image import imread
 from framework import UserError
 from framework.grid.claims import Claim
 from framework.grid.settings import Grid
-from framework.report import findings_page
+from framework.report import figures, findings_page
+from framework.report.analysis import analyse
 from framework.report.claims import outcomes
 from framework.report.findings_page import write_page
 from framework.report.scalars import rise, roughness
@@ -63,6 +64,11 @@ def test_what_has_not_run_is_shown_so():
     assert [o.verdict for o in outcomes(None, claims)] == ["not run"] * 2
     states = {("worse", seed): "queued" for seed in range(3)}
     assert words(claims, states=states) == ["unfinished: 7 of 10 runs", "same direction"]
+
+
+def test_at_equal_time_a_cheaper_third_arm_has_no_say():
+    speed = {"base": 0.05, "worse": 0.05, "better": 0.001}
+    assert words([Claim("worse", "worse", "base", equal="time")], speed=speed) == ["same direction"]
 
 
 def test_an_unknown_arm_is_named():
@@ -121,11 +127,32 @@ def test_the_page_shows_verdicts_pictures_and_what_has_not_run(tmp_path, monkeyp
     sections = write_page(files, [tmp_path / "runs"], page, tmp_path / "docs", "a command")
     assert [section.verdicts for section in sections] == ["same direction", "not run"]
     text = page.read_text()
+    assert "Of 2 claims 1 have been tested: 1 came out in the direction that was expected" in text
     assert "| worse worse than base | 5 / 4 |" in text and "About absent. Not run." in text
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", text):
         assert (tmp_path / picture).is_file()
     assert "docs/synthetic_effects.png" in text
     assert margin(tmp_path / "docs/synthetic_effects.png").min() == 1, "a label is cut"
+
+
+def test_an_arm_without_all_its_seeds_says_so_and_the_picture_shows_a_seed_of_all(
+    tmp_path, monkeypatch
+):
+    states = {("worse", 0): "queued", ("worse", 3): "queued"}
+    truth = Truth(effects=EFFECTS, seeds=5, states=states)
+    monkeypatch.setattr(findings_page, "load_grid", lambda folder: build(truth, folder))
+    (tmp_path / "runs/synthetic").mkdir(parents=True)
+    (tmp_path / "runs/synthetic/grid.json").write_text('{"cells": []}')
+    claims = "[{'arm': 'worse', 'is': 'worse', 'than': 'base'}]"
+    file = tmp_path / "synthetic.gin"
+    file.write_text(f"grid.name = 'synthetic'\ngrid.claims = {claims}\n")
+    page = tmp_path / "PAGE.md"
+    (section,) = write_page([file], [tmp_path / "runs"], page, tmp_path / "docs", "a command")
+    assert section.verdicts == "unfinished"
+    assert "| worse (3 of 5 seeds) |" in page.read_text() and "| base |" in page.read_text()
+    figure = figures.draw_scalar(analyse(build(truth)), "loss/total")
+    assert figure.axes[0].get_ylabel() == "loss/total, seed 1"
+    assert len(figure.axes[0].lines) == len(EFFECTS)
 
 
 def margin(picture):

@@ -1,5 +1,7 @@
 """A logged scalar as it was: one seed, nothing averaged, so that jumps show."""
 
+from typing import cast
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -9,13 +11,15 @@ from .style import canvas, grid_lines, legend, pens
 
 
 def draw_scalar(analysis: Analysis, tag: str) -> Figure:
-    """Draw a scalar of the first seed of every arm against steps, on a logarithmic axis.
+    """Draw a scalar against steps, on a logarithmic axis: of the first seed that most arms have.
 
     Raises:
         UserError: no run logged it.
     """
     rows = curves(analysis.grid, tag)
-    first = rows[rows["seed"] == rows["seed"].min()]
+    arms = rows.groupby("seed", observed=True)["arm"].nunique()
+    seed = cast("int", arms.idxmax())
+    first = rows[rows["seed"] == seed]
     styles = pens(map(str, analysis.ranking.index), analysis.baseline)
     figure, (axes,) = canvas()
     for arm, curve in first.groupby("arm", sort=False):
@@ -26,7 +30,7 @@ def draw_scalar(analysis: Analysis, tag: str) -> Figure:
         )  # fmt: skip
     axes.set_yscale("log")
     axes.set_xlabel("training step")
-    axes.set_ylabel(f"{tag}, seed {rows['seed'].min()}")
+    axes.set_ylabel(f"{tag}, seed {seed}")
     grid_lines(axes)
     legend(axes, analysis, styles)
     return figure
