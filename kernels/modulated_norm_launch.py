@@ -77,7 +77,8 @@ def run_backward(
     wanted = (again, again and tx is not None)
     y, ty = (dy.new_empty(x.shape if there else 0) for there in wanted)
     outputs = (y if again else None, ty if again and tx is not None else None)
-    _launch(modulated_norm_backward_kernel, (*inputs, *cotangents, *grads, *sums, *outputs), inputs, eps)
+    pointers = (*inputs, *cotangents, *grads, *sums, *outputs)
+    _launch(modulated_norm_backward_kernel, pointers, inputs, eps)
     parts = [each if each.ndim == 1 else each.unflatten(0, (x.shape[0], -1)) for each in sums]
     return *grads, *parts, y, ty
 
