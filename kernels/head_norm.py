@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from kernels.head_norm_launch import parts_of, run_backward, run_forward
-from kernels.launch import INTERPRETED, on_device
+from kernels.launch import INTERPRETED
+from kernels.launcher import on_device
 from kernels.transforms import only_plain, refuse_tangents, split_dual
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)

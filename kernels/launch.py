@@ -1,20 +1,20 @@
 """From tensors to kernel launches: layouts, strides, grids and settings."""
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import triton
 from torch import Tensor
 
 from kernels import hopper, tuning
-from kernels.ahead import compile_ahead, is_traced
+from kernels.ahead import compile_ahead, finish, is_traced, variant
 from kernels.descriptors import describable
 from kernels.forward_kernel import forward_kernel
 from kernels.key_kernel import key_kernel
 from kernels.launcher import Plan, addresses
+from kernels.layouts import adjacent, empty_in_layout_of, empty_statistics
 from kernels.query_kernel import query_kernel
 
 LOG2_E = 1.0 / math.log(2.0)
@@ -30,51 +30,6 @@ INTERPRETED = not isinstance(forward_kernel, triton.runtime.JITFunction)
 @lru_cache
 def _device_name(device: torch.device) -> str:
     return "interpreter" if INTERPRETED else torch.cuda.get_device_name(device)
-
-
-def on_device(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Run with the tensors' GPU as the current one: Triton launches on the current GPU."""
-
-    def wrapped(*args: Any) -> Any:
-        device = next(x for x in args if isinstance(x, Tensor)).device
-        if device.type != "cuda" or device.index == torch.cuda.current_device():
-            return run(*args)
-        with torch.cuda.device(device):
-            return run(*args)
-
-    return wrapped
-
-
-def empty_in_layout_of(x: Tensor) -> Tensor:
-    """Uninitialised, dense, shape of x (B, H, N, D), memory in the order of x's dimensions."""
-    like = torch.empty_like(x)
-    if like.stride(3) == 1:
-        return like
-    return torch.empty_like(x, memory_format=torch.contiguous_format)
-
-
-def empty_statistics(q: Tensor) -> tuple[Tensor, Tensor]:
-    """Uninitialised lse and mu (B, H, Nq), as in Outputs.
-
-    Two tensors: together they would exceed the size up to which torch packs allocations closely,
-    and take up to 1 MiB more.
-    """
-    B, H, Nq, _ = q.shape
-    mu = q.new_empty((B, H, Nq), dtype=torch.float32)
-    accurate = torch.float64 if q.dtype == torch.float32 else torch.float32
-    return torch.empty_like(mu, dtype=accurate), mu
-
-
-def _adjacent(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
-    """The tensors; copies of those whose rows have their elements apart, which no kernel reads."""
-    for x in tensors:
-        if x is not None and x.stride(3) != 1:
-            break
-    else:
-        return tensors
-    return tuple(
-        [x if x is None or x.stride(3) == 1 or x.shape[3] == 1 else x.contiguous() for x in tensors]
-    )
 
 
 class Options(NamedTuple):
@@ -115,7 +70,7 @@ def inputs_of(
     q: Tensor, k: Tensor, v: Tensor, tq: Tensor | None, tk: Tensor | None, tv: Tensor | None
 ) -> Inputs:
     """The inputs, copied only where the elements of a row lie apart."""
-    return Inputs._make(_adjacent(q, k, v, tq, tk, tv))
+    return Inputs._make(adjacent(q, k, v, tq, tk, tv))
 
 
 def case_of(kernel: str, inputs: Inputs, options: Options) -> tuning.Case:
@@ -156,6 +111,9 @@ def _launch(
     plan = tuning.remembered.get(key)
     if plan is None:
         plan = _plan(kernel, read, strided, inputs, options, settings)
+        if plan.blocks is None:
+            pointers = (*read, *other)
+            finish(variant(FUNCTIONS[kernel], q.device, pointers, plan.numbers, plan.constants))
         tuning.remember(key, plan)
     plan.launch(FUNCTIONS[kernel], read, other, where)
 
@@ -313,7 +271,7 @@ def attention_jvp_backward(
                 grad.zero_()
     else:
         options = Options(scale, causal, tf32)
-        outputs = Outputs(o, to, lse, mu, *_adjacent(do, dto))
+        outputs = Outputs(o, to, lse, mu, *adjacent(do, dto))
         dq, dtq, sums = run_query_pass(inputs, outputs, options)
         for kernel in tuning.key_kernels(inputs.q.shape[3]):
             run_key_pass(kernel, inputs, outputs, sums, grads, options)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from kernels import tuning
@@ -68,6 +69,19 @@ class Plan:
             self.run(*where, *self._rest)
         else:
             self.run(*sources, *where[len(read) :], *self._rest)
+
+
+def on_device(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Run with the tensors' GPU as the current one: Triton launches on the current GPU."""
+
+    def wrapped(*args: Any) -> Any:
+        device = next(x for x in args if isinstance(x, Tensor)).device
+        if device.type != "cuda" or device.index == torch.cuda.current_device():
+            return run(*args)
+        with torch.cuda.device(device):
+            return run(*args)
+
+    return wrapped
 
 
 def addresses(*tensors: Tensor | None) -> tuple[int | None, ...]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from kernels.launch import INTERPRETED, on_device
+from kernels.launch import INTERPRETED
+from kernels.launcher import on_device
 from kernels.modulated_norm_launch import run_backward, run_forward
 from kernels.transforms import only_plain, refuse_tangents, split_dual
 

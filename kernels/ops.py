@@ -9,11 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels.launch import (
-    attention_jvp,
-    attention_jvp_backward,
-    on_device,
-)
+from kernels.launch import attention_jvp, attention_jvp_backward
+from kernels.launcher import on_device
 from kernels.transforms import VMAP, Level, only_plain, refuse_tangents
 
 _library = torch.library.Library("tvmlab_kernels", "DEF")

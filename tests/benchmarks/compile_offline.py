@@ -23,7 +23,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
-from kernels import hopper, launch, tuning
+from kernels import hopper, launch, layouts, tuning
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 
@@ -95,7 +95,7 @@ def compile_kernel(
     compiler = CompileOnly(launch.FUNCTIONS[kernel])
     launch.FUNCTIONS[kernel] = compiler
     try:
-        outputs = launch.Outputs(x, x, *launch.empty_statistics(x), x, x)
+        outputs = launch.Outputs(x, x, *layouts.empty_statistics(x), x, x)
         if kernel == "forward":
             launch.run_forward(inputs, options, settings)
         elif kernel == "query":
@@ -112,7 +112,7 @@ def compile_kernel(
 def compile_hopper(shape: tuple[int, ...], dtype: torch.dtype) -> Any:
     """The compiled key pass in Gluon."""
     x = torch.empty(shape, dtype=dtype, device="meta")
-    lse, mu = launch.empty_statistics(x)
+    lse, mu = layouts.empty_statistics(x)
     compiler = CompileOnly(hopper.kernel())
     hopper.kernel = lambda: compiler
     try:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import kernels
-from kernels import hopper, launch
+from kernels import hopper, launch, layouts
 
 SHAPE = (2, 3, 1024, 128)
 
@@ -19,7 +19,7 @@ def taken(x=None, *, causal=False, capability=(9, 0), others=None):
     """Whether tensors like x, some of them `others` by index, go to Gluon's kernel."""
     x = empty() if x is None else x
     tensors = [(others or {}).get(i, x) for i in range(10)]
-    return hopper.takes(capability, causal, tuple(tensors), launch.empty_statistics(x) * 2)
+    return hopper.takes(capability, causal, tuple(tensors), layouts.empty_statistics(x) * 2)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -64,7 +64,7 @@ def test_one_other_tensor(index, other):
 def test_missing_tangents_and_cotangents(index):
     x = empty()
     tensors = tuple(None if i == index else x for i in range(10))
-    assert not hopper.takes((9, 0), False, tensors, launch.empty_statistics(x) * 2)
+    assert not hopper.takes((9, 0), False, tensors, layouts.empty_statistics(x) * 2)
 
 
 def test_causal_mask():
@@ -150,7 +150,7 @@ def test_all_else_is_left_to_triton(why, hopper_with_twin, monkeypatch):
     x = torch.zeros(1, 1, 1024, 128, dtype=torch.bfloat16)
     if why == "no kernel":
         monkeypatch.setattr(hopper, "kernel", lambda: None)
-    inputs, (lse, mu) = launch.inputs_of(*[x] * 6), launch.empty_statistics(x)
+    inputs, (lse, mu) = launch.inputs_of(*[x] * 6), layouts.empty_statistics(x)
     outputs, grads = launch.Outputs(x, x, lse, mu, x, x), launch.empty_key_grads(inputs)
     options = launch.Options(1.0, why == "causal", False)
     settings = launch.tuning.Settings(32, 128, 8, 3, 1) if why == "settings" else None

@@ -1,0 +1,50 @@
+"""The kernels of the norms on an NVIDIA GPU."""
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from kernels import ahead
+from kernels.modulated_norm import modulated_norm
+from kernels.modulated_norm_kernels import modulated_norm_forward_kernel
+from tests.kernels.norm_checks import EPS, EXACT, worst_heads, worst_modulated
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
+]
+LIMIT = {torch.float32: EXACT, torch.bfloat16: 4e-3, torch.float16: 5e-4}
+
+
+@pytest.mark.parametrize("dtype", LIMIT)
+@pytest.mark.parametrize("branch", [False, True])
+@pytest.mark.parametrize("dual", [False, True])
+@pytest.mark.parametrize("shape", [(4, 64, 1152), (3, 17, 768)])
+def test_modulated_norm(shape, dual, branch, dtype):
+    assert worst_modulated(shape, dtype, dual, branch, False, "cuda") < LIMIT[dtype]
+
+
+@pytest.mark.parametrize("dtype", LIMIT)
+@pytest.mark.parametrize("dual", [False, True])
+@pytest.mark.parametrize("shape", [(4, 64, 18, 64), (3, 17, 5, 72)])
+def test_head_norm(shape, dual, dtype):
+    assert worst_heads(shape, dtype, dual, False, "cuda") < LIMIT[dtype]
+
+
+@pytest.mark.parametrize("dual", [False, True])
+def test_compiled(dual):
+    assert worst_modulated((4, 64, 1152), torch.float32, dual, True, True, "cuda") < EXACT
+    assert worst_heads((4, 64, 18, 64), torch.float32, dual, True, "cuda") < EXACT
+
+
+def test_what_is_traced_is_compiled_before_it_runs():
+    sizes = (2, 8, 208), (2, 2, 208)
+    with FakeTensorMode(), torch.no_grad():
+        modulated_norm(*(torch.empty(s, device="cuda") for s in sizes), EPS, torch.float32)
+    for key in list(ahead._pending):
+        ahead.finish(key)
+    cache = modulated_norm_forward_kernel.device_caches[torch.cuda.current_device()][0]
+    before = len(cache)
+    with torch.no_grad():
+        modulated_norm(*(torch.ones(s, device="cuda") for s in sizes), EPS, torch.float32)
+    assert len(cache) == before > 0
