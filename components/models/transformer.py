@@ -71,11 +71,12 @@ class SelfAttention(nn.Module):
 
     def _normalised(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries and keys, normalised, and values, (B, N, H, d) each."""
-        heads, norm = self.num_heads, self.q_norm
-        if fuses_heads(norm) and isinstance(self.k_norm, type(norm)) and norm.fuses(qkv, heads):
-            return norm.fused(self.k_norm, qkv, heads)
+        heads, norm, keys = self.num_heads, self.q_norm, self.k_norm
+        alike = type(norm) is type(keys)
+        if alike and fuses_heads(norm) and norm.fuses(keys, qkv, heads):
+            return norm.fused(keys, qkv, heads)
         q, k, v = (rearrange(x, "b n (h d) -> b n h d", h=heads) for x in qkv.chunk(3, dim=-1))
-        return norm(q), self.k_norm(k), v
+        return norm(q), keys(k), v
 
 
 class MLP(nn.Module):

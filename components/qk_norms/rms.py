@@ -28,7 +28,7 @@ class QKRMS(nn.Module):
         self.eps = positive("eps", eps)
         self.scale = nn.Parameter(torch.ones(dim))
         self._takes: Callable[[Tensor, int], bool] = lambda qkv, heads: False
-        if find_spec("triton") is not None:
+        if find_spec("triton") is not None and type(self).forward is QKRMS.forward:
             from kernels import head_norm
 
             self._takes, self._fused = head_norm.takes, head_norm.head_norm
@@ -41,9 +41,9 @@ class QKRMS(nn.Module):
         """Normalise (..., dim)."""
         return (rms_normalised(x, self.eps) * self.scale).to(x.dtype)
 
-    def fuses(self, qkv: Tensor, heads: int) -> bool:
+    def fuses(self, keys: QKRMS, qkv: Tensor, heads: int) -> bool:
         """Return whether a projection (B, N, 3 H d) has kernels: compiled, on a GPU."""
-        return self._takes(qkv, heads)
+        return keys.eps == self.eps and self._takes(qkv, heads)
 
     def fused(self, keys: QKRMS, qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return normalised queries, keys (by the norm of keys), and values, (B, N, H, d) each."""

@@ -40,7 +40,8 @@ class Normalization(Protocol):
 class FusingNormalization(Protocol):
     """A normalisation with kernels for what stands before and after it in a block.
 
-    They are used where `fuses` says so; elsewhere it is a normalisation like any other.
+    They are used where `fuses` says so; elsewhere it is a normalisation like any other. A class
+    derived from one with kernels is another normalisation: `fuses` has to tell them apart.
     """
 
     def fuses(self, tokens: Tensor) -> bool:
@@ -78,11 +79,14 @@ class QKNorm(Protocol):
 class FusingQKNorm(Protocol):
     """A norm of queries with kernels for both norms of a projection: see FusingNormalization."""
 
-    def fuses(self, qkv: Tensor, heads: int) -> bool:
-        """Return whether the kernels take this projection (B, N, 3 H d), here and now."""
+    def fuses(self, keys: nn.Module, qkv: Tensor, heads: int) -> bool:
+        """Return whether the kernels take this projection (B, N, 3 H d), here and now.
+
+        `keys` is the norm of keys, of the same class.
+        """
 
     def fused(self, keys: nn.Module, qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries, and keys by their own norm of the same kind, and values, (B, N, H, d)."""
+        """Return normalised queries and keys, each by its own norm, and values, (B, N, H, d)."""
 
 
 def fuses_heads(norm: object) -> TypeGuard[FusingQKNorm]:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch._functorch import config as functorch_config
 
+from components.models.residual import inward
 from components.models.transformer import MLP, Block, Modulation, SelfAttention
 from components.modulation_norms.rms import ModulationRMS
 from components.normalizations.rms import RMS
@@ -130,3 +131,34 @@ def test_a_backward_pass_has_norms_give_again_and_is_right(detached):
     assert "tvmlab_norm.modulated_norm.default" not in targets
     # Computed again, if that takes no tangents that are not there any more.
     assert targets.count("tvmlab_norm.head_norm.default") == (not detached)
+
+
+class Doubled(RMS):
+    """A user's norm, made from ours."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class DoubledHeads(QKRMS):
+    """A user's norm of heads, made from ours."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_a_norm_derived_from_one_with_kernels_is_run_as_it_is_written():
+    g = torch.Generator().manual_seed(0)
+    tokens, vectors = torch.randn(2, 4, 24, generator=g), torch.randn(2, 2, 24, generator=g)
+    run = torch.compile(inward, backend="aot_eager", fullgraph=True)
+    for norm in (RMS(24), Doubled(24)):
+        torch.testing.assert_close(run(norm, tokens, vectors), inward(norm, tokens, vectors))
+    for kind in (QKRMS, DoubledHeads):
+        attention = SelfAttention(24, 2, kind, flash_attention)
+        torch.nn.init.normal_(attention.qkv.weight, generator=g)
+        torch.nn.init.normal_(attention.projection.weight, generator=g)
+        for linear in (attention.qkv, attention.projection):
+            torch.nn.init.zeros_(linear.bias)
+        compiled = torch.compile(attention, backend="aot_eager", fullgraph=True)
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(tokens), attention(tokens))
