@@ -1,9 +1,9 @@
 """One pass through a network, block by block: the primal alone, or the primal with its tangent.
 
-Between blocks the tangent is an ordinary tensor, so that each block can be compiled, checkpointed
-or sharded on its own; inside a block it comes from `torch.func.jvp`. Gradient flows through both,
+Between blocks tangents are ordinary tensors, so that each block can be compiled, checkpointed or
+sharded on its own; inside a block they come from `torch.func.jvp`. Gradient flows through both,
 or through the primal alone where the tangent is detached: the primal is computed once either way.
-Shape letters: B batch, N tokens, D hidden size.
+Shape letters: B batch, N tokens, D hidden size. Tokens are (B, N, D), or a tuple of tensors.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 from torch.utils.checkpoint import checkpoint
 
 from framework.duals import ProductRules
-from framework.protocols import BlockModel, Tangent, has_blocks
+from framework.protocols import BlockModel, Tangent, Tokens, has_blocks
 
 Pair = tuple[Tensor, Tensor]
-BlockFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
-BlockJvp = Callable[[nn.Module, bool, Tensor, Tensor, Tensor, Tensor], Pair]
-BlockPair = Callable[..., tuple[Tensor, Tensor, Tensor]]
+TokensPair = tuple[Tokens, Tokens]
+BlockFunction = Callable[[nn.Module, Tokens, Tensor], Tokens]
+BlockJvp = Callable[[nn.Module, bool, Tokens, Tokens, Tensor, Tensor], TokensPair]
+BlockPair = Callable[..., tuple[Tokens, Tokens, Tokens]]
 
 
 @dataclass(frozen=True)
@@ -36,46 +38,47 @@ class Inputs:
     w: Tensor
 
 
-def block_forward(block: nn.Module, tokens: Tensor, condition: Tensor) -> Tensor:
-    """Return block(tokens (B N D), condition (B D)) -> (B N D)."""
-    return block(tokens, condition)
+def block_forward(block: nn.Module, tokens: Tokens, condition: Tensor) -> Tokens:
+    """Return block(tokens, condition (B D)) -> tokens."""
+    found: Tokens = block(tokens, condition)
+    return found
 
 
 def block_jvp(
     block: nn.Module,
     detach: bool,
-    tokens: Tensor,
-    d_tokens: Tensor,
+    tokens: Tokens,
+    d_tokens: Tokens,
     condition: Tensor,
     d_condition: Tensor,
-) -> Pair:
-    """Return a block's output and its tangent, (B N D) each; the latter detached if asked to."""
+) -> TokensPair:
+    """Return a block's output and its tangent; the latter detached if asked to."""
     out, d_out = _jvp(block, (tokens, condition), (d_tokens, d_condition))
-    return out, d_out.detach() if detach else d_out
+    return out, tree_map_only(Tensor, torch.detach, d_out) if detach else d_out
 
 
 def block_pair(
     block: nn.Module,
     detach: bool,
-    tokens: Tensor,
-    d_tokens: Tensor,
+    tokens: Tokens,
+    d_tokens: Tokens,
     condition: Tensor,
     d_condition: Tensor,
-    others: Tensor,
+    others: Tokens,
     other_condition: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what `block_jvp` does, and the block's output for other tokens, (B N D) each."""
+) -> tuple[Tokens, Tokens, Tokens]:
+    """Return what `block_jvp` does, and the block's output for other tokens."""
     out, d_out = block_jvp(block, detach, tokens, d_tokens, condition, d_condition)
     return out, d_out, block_forward(block, others, other_condition)
 
 
-def embed(model: BlockModel, inputs: Inputs) -> Pair:
-    """Return tokens (B N D) and the condition (B D)."""
+def embed(model: BlockModel, inputs: Inputs) -> tuple[Tokens, Tensor]:
+    """Return tokens and the condition (B D)."""
     return model.embed(inputs.x, inputs.t, inputs.s, inputs.c, inputs.w)
 
 
-def embed_jvp(model: BlockModel, inputs: Inputs, tangent: Tangent) -> tuple[Pair, Pair]:
-    """Return tokens (B N D) and the condition (B D), each with its tangent."""
+def embed_jvp(model: BlockModel, inputs: Inputs, tangent: Tangent) -> tuple[TokensPair, Pair]:
+    """Return tokens and the condition (B D), each with its tangent."""
     (tokens, condition), (d_tokens, d_condition) = _input_jvp(model.embed, inputs, tangent)
     return (
         _detached((tokens, d_tokens), tangent),
@@ -85,17 +88,17 @@ def embed_jvp(model: BlockModel, inputs: Inputs, tangent: Tangent) -> tuple[Pair
 
 def embed_pair(
     model: BlockModel, inputs: Inputs, tangent: Tangent, others: Inputs
-) -> tuple[Pair, Pair, Pair]:
+) -> tuple[TokensPair, Pair, tuple[Tokens, Tensor]]:
     """Return what `embed_jvp` does, and tokens and condition of other inputs."""
     return *embed_jvp(model, inputs, tangent), embed(model, others)
 
 
-def head(model: BlockModel, tokens: Tensor, condition: Tensor) -> Tensor:
-    """Return F (B, ...) from tokens (B N D) and the condition (B D)."""
+def head(model: BlockModel, tokens: Tokens, condition: Tensor) -> Tensor:
+    """Return F (B, ...) from tokens and the condition (B D)."""
     return model.head(tokens, condition)
 
 
-def head_jvp(model: BlockModel, tangent: Tangent, tokens: Pair, condition: Pair) -> Pair:
+def head_jvp(model: BlockModel, tangent: Tangent, tokens: TokensPair, condition: Pair) -> Pair:
     """Return F and its tangent (B, ...) from tokens and the condition with theirs."""
     primals, tangents = zip(tokens, condition, strict=True)
     return _detached(_jvp(model.head, primals, tangents), tangent)
@@ -104,9 +107,9 @@ def head_jvp(model: BlockModel, tangent: Tangent, tokens: Pair, condition: Pair)
 def head_pair(
     model: BlockModel,
     tangent: Tangent,
-    tokens: Pair,
+    tokens: TokensPair,
     condition: Pair,
-    others: Tensor,
+    others: Tokens,
     other_condition: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return what `head_jvp` does, and F of other tokens."""
@@ -125,13 +128,11 @@ class Passes:
     block_forward: BlockFunction = block_forward
     block_jvp: BlockJvp = block_jvp
     block_pair: BlockPair = block_pair
-    embed: Callable[[BlockModel, Inputs], Pair] = embed
-    embed_jvp: Callable[[BlockModel, Inputs, Tangent], tuple[Pair, Pair]] = embed_jvp
-    head: Callable[[BlockModel, Tensor, Tensor], Tensor] = head
-    head_jvp: Callable[[BlockModel, Tangent, Pair, Pair], Pair] = head_jvp
-    embed_pair: Callable[[BlockModel, Inputs, Tangent, Inputs], tuple[Pair, Pair, Pair]] = (
-        embed_pair
-    )
+    embed: Callable[[BlockModel, Inputs], tuple[Tokens, Tensor]] = embed
+    embed_jvp: Callable[[BlockModel, Inputs, Tangent], tuple[TokensPair, Pair]] = embed_jvp
+    head: Callable[[BlockModel, Tokens, Tensor], Tensor] = head
+    head_jvp: Callable[[BlockModel, Tangent, TokensPair, Pair], Pair] = head_jvp
+    embed_pair: Callable[..., tuple[TokensPair, Pair, tuple[Tokens, Tensor]]] = embed_pair
     head_pair: Callable[..., tuple[Tensor, Tensor, Tensor]] = head_pair
     checkpoint_every: int = 0
     alike: bool = False
@@ -181,13 +182,13 @@ class Passes:
             model, tangent, (tokens, d_tokens), conditions, plain, plain_condition
         )
 
-    def _run(self, index: int, function: Callable, *args: nn.Module | Tensor | bool) -> Any:
+    def _run(self, index: int, function: Callable, *args: nn.Module | Tokens | bool) -> Any:
         """Call the function of block number `index`, checkpointed if it is that block's turn.
 
         The checkpoint goes around the jvp: inside one PyTorch cannot run it again.
         """
         if self.alike and torch.is_grad_enabled():
-            args = tuple(_asking_for_gradient(x) if isinstance(x, Tensor) else x for x in args)
+            args = tree_map_only(Tensor, _asking_for_gradient, args)
         every = self.checkpoint_every
         if every == 0 or index % every or not torch.is_grad_enabled():
             return function(*args)
@@ -198,9 +199,10 @@ def _asking_for_gradient(x: Tensor) -> Tensor:
     return x if x.requires_grad else x.detach().requires_grad_()
 
 
-def _detached(pair: Pair, tangent: Tangent) -> Pair:
+def _detached(pair: tuple[Any, Any], tangent: Tangent) -> tuple[Any, Any]:
     """Detach the tangent of a pair if that was asked for."""
-    return (pair[0], pair[1].detach()) if tangent.detach else pair
+    primal, d_primal = pair
+    return primal, tree_map_only(Tensor, torch.detach, d_primal) if tangent.detach else d_primal
 
 
 def _input_jvp(function: Callable, inputs: Inputs, tangent: Tangent) -> tuple:
@@ -215,6 +217,6 @@ def _input_jvp(function: Callable, inputs: Inputs, tangent: Tangent) -> tuple:
     return _jvp(of_moving, tuple(still[n] for n in moving), tuple(moving.values()))
 
 
-def _jvp(function: Callable, primals: tuple[Tensor, ...], tangents: tuple[Tensor, ...]) -> tuple:
+def _jvp(function: Callable, primals: tuple[Tokens, ...], tangents: tuple[Tokens, ...]) -> tuple:
     with ProductRules():
         return torch.func.jvp(function, primals, tangents)

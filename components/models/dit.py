@@ -12,6 +12,7 @@ from components.checks import require
 from components.models.condition import Condition
 from components.models.initialization import initialize
 from components.models.positions import sin_cos_positions
+from components.models.residual import Stream
 from components.models.transformer import MLP, Block, Modulation, Output, SelfAttention
 from framework import register
 from framework.protocols import (
@@ -100,16 +101,16 @@ class DiT(nn.Module):
         """Set every parameter, each from its own stream."""
         initialize(self, self.initializer, generators)
 
-    def embed(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        """Return tokens (B, N, D) and the condition (B, D)."""
+    def embed(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> tuple[Stream, Tensor]:
+        """Return the residual stream (B, N, D) and the condition (B, D)."""
         p = self.patch_size
         patches = rearrange(x, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p)
         tokens = self.patch_embedding(patches) + self.get_buffer("positions")
-        return tokens, self.condition(t, s, c, w)
+        return Stream.of(tokens), self.condition(t, s, c, w)
 
-    def head(self, tokens: Tensor, condition: Tensor) -> Tensor:
-        """Return F (B, C, H, W) from tokens (B, N, D) and the condition (B, D)."""
-        patches = self.output(tokens, condition)
+    def head(self, stream: Stream, condition: Tensor) -> Tensor:
+        """Return F (B, C, H, W) from the residual stream (B, N, D) and the condition (B, D)."""
+        patches = self.output(stream, condition)
         F: Tensor = rearrange(
             patches,
             "b (h w) (p q c) -> b c (h p) (w q)",
@@ -121,10 +122,10 @@ class DiT(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> Tensor:
         """Return F (B, C, H, W)."""
-        tokens, condition = self.embed(x, t, s, c, w)
+        stream, condition = self.embed(x, t, s, c, w)
         for block in self.blocks:
-            tokens = block(tokens, condition)
-        return self.head(tokens, condition)
+            stream = block(stream, condition)
+        return self.head(stream, condition)
 
 
 def _check_sizes(shape: tuple[int, ...], hidden_size: int, num_heads: int, patch_size: int) -> None:

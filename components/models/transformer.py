@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from components.checks import module
 from components.models.activation import tanh_gelu
 from components.models.layers import Linear
-from components.models.residual import inward, joined
+from components.models.residual import Stream, inward, joined
 from framework.protocols import (
     Attention,
     ModulationNorm,
@@ -113,14 +112,14 @@ class Block(nn.Module):
         self.mlp = mlp
         self.modulation = modulation
 
-    def forward(self, tokens: Tensor, condition: Tensor) -> Tensor:
-        """Return tokens (B, N, D) from tokens (B, N, D) and the condition (B, D)."""
+    def forward(self, stream: Stream, condition: Tensor) -> Stream:
+        """Return the stream behind a block from that before it and the condition (B, D)."""
         vectors = self.modulation(condition)  # (B, 6, D)
         before, between, gate = vectors.split((2, 3, 1), dim=1)
-        tokens, seen = inward(self.attention_norm, tokens, before)  # shift_a, scale_a
+        tokens, seen = stream.seen(self.attention_norm, before)  # shift_a, scale_a
         mixed = self.attention(seen)
         tokens, seen = joined(self.mlp_norm, tokens, mixed, between)  # gate_a, shift_m, scale_m
-        return torch.add(tokens, gate * self.mlp(seen))  # gate_m
+        return Stream(tokens, self.mlp(seen), gate)  # gate_m
 
 
 class Output(nn.Module):
@@ -138,8 +137,12 @@ class Output(nn.Module):
         self.modulation = modulation
         self.linear = Linear(hidden_size, outputs)
 
-    def forward(self, tokens: Tensor, condition: Tensor) -> Tensor:
-        """Return (B, N, outputs) from tokens (B, N, D) and the condition (B, D)."""
-        _, seen = inward(self.norm, tokens, self.modulation(condition))
+    def forward(self, tokens: Tensor | Stream, condition: Tensor) -> Tensor:
+        """Return (B, N, outputs) from tokens (B, N, D) or a stream and the condition (B, D)."""
+        vectors = self.modulation(condition)
+        if isinstance(tokens, Stream):
+            _, seen = tokens.seen(self.norm, vectors)
+        else:
+            _, seen = inward(self.norm, tokens, vectors)
         projected: Tensor = self.linear(seen)
         return projected

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Protocol, TypeGuard
+from typing import Protocol, TypeAlias, TypeGuard
 
 import torch
 from torch import Tensor, nn
+
+Tokens: TypeAlias = Tensor | tuple[Tensor, ...]
+"""What goes from block to block."""
 
 
 class TimeEmbedding(Protocol):
@@ -135,16 +138,16 @@ class BlockModel(Protocol):
     """A model in three parts, so that the framework can work block by block.
 
     `forward` is `head(blocks(embed(...)))`. All blocks have one signature:
-    block(tokens, condition) -> tokens.
+    block(tokens, condition) -> tokens. Tokens are (B, N, D), or a tuple of several tensors.
     """
 
     blocks: nn.ModuleList
 
-    def embed(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        """Return tokens (B, N, D) and the condition (B, D)."""
+    def embed(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> tuple[Tokens, Tensor]:
+        """Return tokens and the condition (B, D)."""
 
-    def head(self, tokens: Tensor, condition: Tensor) -> Tensor:
-        """Return F, shaped like x, from tokens (B, N, D) and the condition (B, D)."""
+    def head(self, tokens: Tokens, condition: Tensor) -> Tensor:
+        """Return F, shaped like x, from tokens and the condition (B, D)."""
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """Return the parameters, as `torch.nn.Module` does."""

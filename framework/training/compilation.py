@@ -29,7 +29,7 @@ from framework.passes import (
     head_jvp,
     head_pair,
 )
-from framework.protocols import Batch, has_blocks
+from framework.protocols import Batch, Tokens, has_blocks
 from framework.training.sampling import field_of
 from framework.training.settings import Train
 from framework.training.trainer import Trainer
@@ -121,8 +121,8 @@ def sampling_passes(
         return Passes()
     compiled = torch.compile(block_forward, fullgraph=True, dynamic=False)
 
-    def in_whole_batches(block: nn.Module, tokens: Tensor, condition: Tensor) -> Tensor:
-        run = compiled if len(tokens) == batch_size else block_forward
+    def in_whole_batches(block: nn.Module, tokens: Tokens, condition: Tensor) -> Tokens:
+        run = compiled if len(condition) == batch_size else block_forward
         return run(block, tokens, condition)
 
     passes = Passes(block_forward=in_whole_batches)

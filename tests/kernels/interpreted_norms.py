@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._functorch import config as functorch_config
 
-from components.models.residual import inward
+from components.models.residual import Stream, inward
 from components.models.transformer import MLP, Block, Modulation, SelfAttention
 from components.modulation_norms.rms import ModulationRMS
 from components.normalizations.rms import RMS
@@ -107,13 +107,14 @@ def test_a_backward_pass_has_norms_give_again_and_is_right(detached):
     with torch.no_grad():
         for parameter in block.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=g) / 4)
-    shapes = [(2, 4, size), (2, 4, size), (2, size), (2, size)]
+    shapes = [(2, 4, size), (2, 4, size), (2, 1, size)] * 2 + [(2, size)] * 2
     given = [torch.randn(s, generator=g).requires_grad_() for s in shapes]
-    cotangents = [torch.randn(2, 4, size, generator=g) for _ in range(2)]
+    cotangents = [torch.randn(s, generator=g) for s in shapes[:6]]
 
     def gradients(run):
-        outs = run(block, detached, *given)
+        outs = run(block, detached, Stream(*given[:3]), Stream(*given[3:6]), *given[6:])
         leaves = [*given, *block.parameters()]
+        outs = [each for stream in outs for each in stream]
         pairs = [(y, c) for y, c in zip(outs, cotangents, strict=True) if y.requires_grad]
         return torch.autograd.grad(
             [y for y, _ in pairs], leaves, [c for _, c in pairs], allow_unused=True

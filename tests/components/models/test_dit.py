@@ -56,13 +56,13 @@ def test_tangents_through_every_part_are_derivatives(parts):
 def test_it_is_embed_blocks_and_head():
     network, q = dit(), query()
     assert has_blocks(network)
-    tokens, condition = network.embed(q.x, q.t, q.s, q.c, q.w)
-    assert tokens.shape == (4, 4, 16)
+    stream, condition = network.embed(q.x, q.t, q.s, q.c, q.w)
     assert condition.shape == (4, 16)
     for block in network.blocks:
-        tokens = block(tokens, condition)
+        assert [each.shape for each in stream] == [(4, 4, 16), (4, 4, 16), (4, 1, 16)]
+        stream = block(stream, condition)
     F = network(q.x, q.t, q.s, q.c, q.w)
-    assert torch.equal(network.head(tokens, condition), F)
+    assert torch.equal(network.head(stream, condition), F)
     assert F.shape == q.x.shape
 
 
