@@ -20,10 +20,14 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 LARGEST = 4096  # numbers in a row that its program holds in registers
 
 _library = torch.library.Library("tvmlab_norm", "DEF")
-_INPUTS = "Tensor x, Tensor? tx, Tensor? a, Tensor? ta, Tensor vectors, Tensor? tvectors"
+_INPUTS = (
+    "Tensor x, Tensor? tx, Tensor? a, Tensor? ta, Tensor? e, Tensor? te, Tensor? hold, "
+    "Tensor? thold, Tensor vectors, Tensor? tvectors"
+)
 _TAGS = (torch.Tag.needs_exact_strides, torch.Tag.pt2_compliant_tag)
 _library.define(
-    f"modulated_norm({_INPUTS}, float eps, ScalarType dtype) -> (Tensor, Tensor, Tensor, Tensor)",
+    f"modulated_norm({_INPUTS}, float eps, ScalarType dtype, bool add_up) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
     tags=_TAGS,
 )
 _library.define(
@@ -37,11 +41,16 @@ backward_op = torch.ops.tvmlab_norm.modulated_norm_backward.default
 
 
 def modulated_norm(
-    x: Tensor, vectors: Tensor, eps: float, dtype: torch.dtype, branch: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+    x: Tensor, vectors: Tensor, eps: float, dtype: torch.dtype, branch: Tensor | None = None,
+    earlier: tuple[Tensor, Tensor] | None = None, add_up: bool = True,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """u = x + gate branch, and its RMS norm times 1 + scale, plus shift.
 
     Right under `torch.func.jvp` with reverse mode through it, compiled or not.
+
+    Where u is asked for only by another of these norms, it need not be added up: then x comes back
+    for u, to be given to that norm together with (branch, gate) as what is `earlier`. Their
+    gradients come from the norm that has them as branch and gate, through the cotangent of u.
 
     Args:
         x: (B, N, D) tokens on an NVIDIA GPU, 16 bits or float32, D <= LARGEST.
@@ -49,21 +58,27 @@ def modulated_norm(
         eps: what is added to the mean of squares.
         dtype: of the normalised tokens.
         branch: (B, N, D), what a layer adds to the tokens.
+        earlier: a branch (B, N, D) and its gate (B, 1, D) that x still lacks.
+        add_up: whether to give u.
 
     Returns:
         u (B, N, D) in x's dtype, and the normalised tokens (B, N, D) in `dtype`.
     """
-    (x, tx), (vectors, tvectors) = split_dual(x), split_dual(vectors)
-    a, ta = (None, None) if branch is None else split_dual(branch)
-    if any(tangent is not None for tangent in (tx, ta, tvectors)):
-        tx = torch.zeros_like(x) if tx is None else tx
-        tvectors = torch.zeros_like(vectors) if tvectors is None else tvectors
-        ta = torch.zeros_like(a) if ta is None and a is not None else ta
-    args = (x, tx, a, ta, vectors, tvectors, eps, dtype)
+    given = (x, branch, *(earlier or (None, None)), vectors)
+    pairs: list[tuple[Tensor | None, Tensor | None]]
+    pairs = [(None, None) if each is None else split_dual(each) for each in given]
+    dual = any(tangent is not None for _, tangent in pairs)
+    if dual:
+        pairs = [(p, _zero_like(p) if t is None else t) for p, t in pairs]
+    args = (*(each for pair in pairs for each in pair), eps, dtype, add_up)
     u, tu, y, ty = _with_tokens(args, forward_op(*args))
-    if tx is None:
+    if not dual:
         return u, y
     return forward_ad.make_dual(u, tu), forward_ad.make_dual(y, ty)
+
+
+def _zero_like(x: Tensor | None) -> Tensor | None:
+    return None if x is None else torch.zeros_like(x)
 
 
 def takes(x: Tensor) -> bool:
@@ -82,8 +97,8 @@ class _ModulatedNorm(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs[:6])
-        ctx.eps, ctx.dtype = inputs[6:]
+        ctx.save_for_backward(*inputs[:10])
+        ctx.eps, ctx.dtype, _ = inputs[10:]
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -95,16 +110,16 @@ class _ModulatedNorm(torch.autograd.Function):
         dty = torch.zeros_like(dy) if dty is None and tx is not None else dty
         *grads, sums, tsums, _, _ = backward_op(*given, du, dtu, dy, dty, ctx.eps, False)
         tokens = [None if x is None else grad for x, grad in zip(given, grads)]
-        parts = zip(given[4:], (sums, tsums))
+        parts = zip(given[8:], (sums, tsums))
         vectors = [None if x is None else part.sum(dim=1).to(x.dtype) for x, part in parts]
-        return *tokens, *vectors, None, None
+        return *tokens, None, None, None, None, *vectors, None, None, None
 
 
 def _with_tokens(args: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The outputs; without a branch u is x itself, through which its cotangent comes back."""
-    x, tx, a = args[:3]
+    """The outputs; where u is not added up, it is x itself, through which its cotangent comes."""
+    x, tx = args[:2]
     u, tu, y, ty = outputs
-    if a is None and u.numel() < x.numel():
+    if u.numel() < x.numel():
         u, tu = x.view_as(x), tu if tx is None else tx.view_as(tx)
     return u, tu, y, ty
 
@@ -118,10 +133,10 @@ def _below_autograd(args: tuple[Any, ...]) -> tuple[Tensor, ...]:
 def _rule(*args: Any) -> tuple[Tensor, ...]:
     """The forward op for torch's autograd keys.
 
-    What is compiled never reads u without a branch: when it runs, on plain tensors, the op gives
-    none. While it is traced, and with gradient, u is x.
+    What is compiled never reads a u that is not added up: when it runs, on plain tensors, the op
+    gives none. While it is traced, and with gradient, u is x.
     """
-    tensors = args[:6]
+    tensors = args[:10]
     refuse_tangents(tensors)
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
         found: tuple[Tensor, ...] = _ModulatedNorm.apply(*args)

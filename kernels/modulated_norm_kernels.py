@@ -3,13 +3,15 @@
 A program takes some tokens of one image, a row of D numbers at a time, so that whatever is summed
 over a row or over tokens stays in registers. All arithmetic is in float32.
 
-    u = x + gate a        n = r u         r = (mean(u²) + eps)^(-1/2)
+    u = x + hold e + gate a               n = r u         r = (mean(u²) + eps)^(-1/2)
     y = n (1 + scale) + shift
-    u' = x' + gate' a + gate a'           n' = r u' + r' u        r' = -r³ mean(u u')
-    y' = n' (1 + scale) + n scale' + shift'
+    u' = x' + hold' e + hold e' + gate' a + gate a'       n' = r u' + r' u
+    y' = n' (1 + scale) + n scale' + shift'               r' = -r³ mean(u u')
 
-Sources may be None: tangents, all of them; the branch a with its tangent, then u = x and there is
-no gate; the cotangent of u or u'. Vectors of an image lie one after the other: gate, shift, scale.
+Sources may be None: tangents, all of them; the branch a with its tangent, then there is no gate;
+the earlier branch e with its gate `hold` and their tangents, which get no gradient here; cotangents
+of u and u'. Targets may be: u and u' if nobody adds up. Vectors of an image lie one after the
+other: gate, shift, scale.
 """
 
 import triton
@@ -47,17 +49,23 @@ def _normalised(
 
 @triton.jit
 def modulated_norm_forward_kernel(
-    x: tl.tensor, tx: tl.tensor, a: tl.tensor, ta: tl.tensor,
-    vectors: tl.tensor, tvectors: tl.tensor,
+    x: tl.tensor, tx: tl.tensor, a: tl.tensor, ta: tl.tensor, e: tl.tensor, te: tl.tensor,
+    hold: tl.tensor, thold: tl.tensor, vectors: tl.tensor, tvectors: tl.tensor,
     u_out: tl.tensor, tu_out: tl.tensor, y_out: tl.tensor, ty_out: tl.tensor,
-    stride: tl.tensor, tstride: tl.tensor, N: tl.tensor, eps: tl.tensor,
+    hold_stride: tl.tensor, thold_stride: tl.tensor, stride: tl.tensor, tstride: tl.tensor,
+    N: tl.tensor, eps: tl.tensor,
     D: tl.constexpr, BLOCK_D: tl.constexpr, ROWS: tl.constexpr, STAGES: tl.constexpr,
 ) -> None:  # fmt: skip
     """u, u', y and y' of ROWS tokens of an image; strides lead from one image's vectors on."""
     DUAL: tl.constexpr = tx is not None
     BRANCH: tl.constexpr = a is not None
+    EARLIER: tl.constexpr = e is not None
     SHIFT: tl.constexpr = 1 if BRANCH else 0
     first = tl.program_id(0) * ROWS
+    if EARLIER:
+        held = _row(hold + first // N * hold_stride, 0, D, BLOCK_D)
+        if DUAL:
+            theld = _row(thold + first // N * thold_stride, 0, D, BLOCK_D)
     own = vectors + first // N * stride
     factor = 1.0 + _row(own, SHIFT + 1, D, BLOCK_D)
     shift = _row(own, SHIFT, D, BLOCK_D)
@@ -72,13 +80,20 @@ def modulated_norm_forward_kernel(
     for row in tl.range(first, first + ROWS, num_stages=STAGES):
         u = _row(x, row, D, BLOCK_D)
         tu = _row(tx, row, D, BLOCK_D) if DUAL else u
+        if EARLIER:
+            early = _row(e, row, D, BLOCK_D)
+            u += held * early
+            if DUAL:
+                tu += theld * early + held * _row(te, row, D, BLOCK_D)
         if BRANCH:
             branch = _row(a, row, D, BLOCK_D)
             u += gate * branch
-            _write(u_out, row, u, D, BLOCK_D)
             if DUAL:
                 tu += tgate * branch + gate * _row(ta, row, D, BLOCK_D)
-                _write(tu_out, row, tu, D, BLOCK_D)
+        if u_out is not None:
+            _write(u_out, row, u, D, BLOCK_D)
+        if tu_out is not None:
+            _write(tu_out, row, tu, D, BLOCK_D)
         r, mean = _normalised(u, tu, eps, D, DUAL)
         n = r * u
         _write(y_out, row, n * factor + shift, D, BLOCK_D)
@@ -89,12 +104,13 @@ def modulated_norm_forward_kernel(
 
 @triton.jit
 def modulated_norm_backward_kernel(
-    x: tl.tensor, tx: tl.tensor, a: tl.tensor, ta: tl.tensor,
-    vectors: tl.tensor, tvectors: tl.tensor,
+    x: tl.tensor, tx: tl.tensor, a: tl.tensor, ta: tl.tensor, e: tl.tensor, te: tl.tensor,
+    hold: tl.tensor, thold: tl.tensor, vectors: tl.tensor, tvectors: tl.tensor,
     du: tl.tensor, dtu: tl.tensor, dy: tl.tensor, dty: tl.tensor,
     dx_out: tl.tensor, dtx_out: tl.tensor, da_out: tl.tensor, dta_out: tl.tensor,
     sums: tl.tensor, tsums: tl.tensor, y_out: tl.tensor, ty_out: tl.tensor,
-    stride: tl.tensor, tstride: tl.tensor, N: tl.tensor, eps: tl.tensor,
+    hold_stride: tl.tensor, thold_stride: tl.tensor, stride: tl.tensor, tstride: tl.tensor,
+    N: tl.tensor, eps: tl.tensor,
     D: tl.constexpr, BLOCK_D: tl.constexpr, ROWS: tl.constexpr, STAGES: tl.constexpr,
 ) -> None:  # fmt: skip
     """Gradients of ROWS tokens of an image from the cotangents du, du', dy, dy' of u, u', y, y'.
@@ -104,8 +120,13 @@ def modulated_norm_backward_kernel(
     """
     DUAL: tl.constexpr = tx is not None
     BRANCH: tl.constexpr = a is not None
+    EARLIER: tl.constexpr = e is not None
     SHIFT: tl.constexpr = 1 if BRANCH else 0
     first = tl.program_id(0) * ROWS
+    if EARLIER:
+        held = _row(hold + first // N * hold_stride, 0, D, BLOCK_D)
+        if DUAL:
+            theld = _row(thold + first // N * thold_stride, 0, D, BLOCK_D)
     own = vectors + first // N * stride
     factor = 1.0 + _row(own, SHIFT + 1, D, BLOCK_D)
     shift = _row(own, SHIFT, D, BLOCK_D)
@@ -126,6 +147,11 @@ def modulated_norm_backward_kernel(
     for row in tl.range(first, first + ROWS, num_stages=STAGES):
         u = _row(x, row, D, BLOCK_D)
         tu = _row(tx, row, D, BLOCK_D) if DUAL else u
+        if EARLIER:
+            early = _row(e, row, D, BLOCK_D)
+            u += held * early
+            if DUAL:
+                tu += theld * early + held * _row(te, row, D, BLOCK_D)
         if BRANCH:
             branch = _row(a, row, D, BLOCK_D)
             u += gate * branch

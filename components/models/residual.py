@@ -5,13 +5,13 @@ Shape letters: B batch, N tokens, D hidden size.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from components.precision import autocast_dtype
-from framework.protocols import fuses_modulation
+from framework.protocols import FusingNormalization, fuses_modulation
 
 
 class Stream(NamedTuple):
@@ -35,9 +35,18 @@ class Stream(NamedTuple):
         nothing = torch.zeros_like(tokens, dtype=autocast_dtype(tokens))
         return cls(tokens, nothing, nothing[:, :1])
 
-    def seen(self, norm: nn.Module, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sum (B, N, D), and as a layer sees it, by shift and scale (B, 2, D)."""
-        return joined(norm, self.tokens, self.branch, torch.cat((self.gate, vectors), dim=1))
+    def seen(
+        self, norm: nn.Module, vectors: Tensor, then: nn.Module | None = None
+    ) -> tuple[Tensor | Stream, Tensor]:
+        """Return the sum (B, N, D), and as a layer sees it, by shift and scale (B, 2, D).
+
+        Where both norms have kernels, the sum for `then` is left to that norm, and a stream.
+        """
+        vectors = torch.cat((self.gate, vectors), dim=1)
+        if _fused(norm, self.tokens) and (then is None or _fused(then, self.tokens)):
+            tokens, seen = norm.fused(self.tokens, vectors, self.branch, add_up=False)
+            return Stream(tokens, self.branch, self.gate), seen
+        return joined(norm, self.tokens, self.branch, vectors)
 
 
 def inward(norm: nn.Module, tokens: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,19 +54,26 @@ def inward(norm: nn.Module, tokens: Tensor, vectors: Tensor) -> tuple[Tensor, Te
 
     `vectors` (B, 2, D) are shift and scale [release].
     """
-    if fuses_modulation(norm) and norm.fuses(tokens):
+    if _fused(norm, tokens):
         return norm.fused(tokens, vectors)
     shift, scale = vectors.split(1, dim=1)  # (B, 1, D)
     return tokens, norm(tokens) * (1 + scale) + shift
 
 
 def joined(
-    norm: nn.Module, tokens: Tensor, branch: Tensor, vectors: Tensor
+    norm: nn.Module, tokens: Tensor | Stream, branch: Tensor, vectors: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return tokens + gate branch (B, N, D), and as the next layer sees them, like `inward`.
 
-    `vectors` (B, 3, D) are gate, shift and scale.
+    `vectors` (B, 3, D) are gate, shift and scale. A stream is one that was left to this norm.
     """
-    if fuses_modulation(norm) and norm.fuses(tokens):
+    if isinstance(tokens, Stream):
+        assert fuses_modulation(norm)
+        return norm.fused(tokens.tokens, vectors, branch, (tokens.branch, tokens.gate))
+    if _fused(norm, tokens):
         return norm.fused(tokens, vectors, branch)
     return inward(norm, tokens + vectors[:, :1] * branch, vectors[:, 1:])
+
+
+def _fused(norm: nn.Module, tokens: Tensor) -> TypeGuard[FusingNormalization]:
+    return fuses_modulation(norm) and norm.fuses(tokens)

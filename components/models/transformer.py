@@ -114,12 +114,12 @@ class Block(nn.Module):
 
     def forward(self, stream: Stream, condition: Tensor) -> Stream:
         """Return the stream behind a block from that before it and the condition (B, D)."""
-        vectors = self.modulation(condition)  # (B, 6, D)
+        vectors = self.modulation(condition)  # shift_a, scale_a; gate_a, shift_m, scale_m; gate_m
         before, between, gate = vectors.split((2, 3, 1), dim=1)
-        tokens, seen = stream.seen(self.attention_norm, before)  # shift_a, scale_a
+        tokens, seen = stream.seen(self.attention_norm, before, self.mlp_norm)
         mixed = self.attention(seen)
-        tokens, seen = joined(self.mlp_norm, tokens, mixed, between)  # gate_a, shift_m, scale_m
-        return Stream(tokens, self.mlp(seen), gate)  # gate_m
+        tokens, seen = joined(self.mlp_norm, tokens, mixed, between)
+        return Stream(tokens, self.mlp(seen), gate)
 
 
 class Output(nn.Module):

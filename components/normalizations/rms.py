@@ -40,7 +40,13 @@ class RMS(nn.Module):
         return self._takes(tokens)
 
     def fused(
-        self, tokens: Tensor, vectors: Tensor, branch: Tensor | None = None
+        self,
+        tokens: Tensor,
+        vectors: Tensor,
+        branch: Tensor | None = None,
+        earlier: tuple[Tensor, Tensor] | None = None,
+        add_up: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Return tokens + gate branch (B, N, D), and its norm times 1 + scale, plus shift."""
-        return self._fused(tokens, vectors, self.eps, autocast_dtype(tokens), branch)
+        dtype = autocast_dtype(tokens)
+        return self._fused(tokens, vectors, self.eps, dtype, branch, earlier, add_up)

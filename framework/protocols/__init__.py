@@ -32,6 +32,7 @@ from framework.protocols.learning import (
 from framework.protocols.networks import (
     Attention,
     BlockModel,
+    FusingNormalization,
     Initializer,
     Model,
     ModulationNorm,
@@ -60,6 +61,7 @@ __all__ = [
     "FieldMetric",
     "FlowMap",
     "FoundWeights",
+    "FusingNormalization",
     "Guidance",
     "Initializer",
     "Loss",

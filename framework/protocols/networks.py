@@ -51,12 +51,19 @@ class FusingNormalization(Protocol):
         """Return whether the kernels take these tokens (B, N, D), here and now."""
 
     def fused(
-        self, tokens: Tensor, vectors: Tensor, branch: Tensor | None = None
+        self,
+        tokens: Tensor,
+        vectors: Tensor,
+        branch: Tensor | None = None,
+        earlier: tuple[Tensor, Tensor] | None = None,
+        add_up: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Return u = tokens + gate branch and norm(u) (1 + scale) + shift, (B, N, D) each.
 
         `vectors` are gate, shift and scale (B, 3, D), or, without a branch, shift and scale, and u
-        is the tokens. The second result may come in the precision of autocast.
+        is the tokens. The second result may come in the precision of autocast. Without `add_up`
+        the tokens come back for u, to be given to another such norm with (branch, gate) as
+        `earlier`; gradients of these are then the first norm's.
         """
 
 

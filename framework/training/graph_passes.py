@@ -14,7 +14,7 @@ _aten = torch.ops.aten
 _NORMS = "tvmlab_norm"  # the namespace of our own norms
 _VIEWS = (_aten.alias.default, _aten.detach.default, _aten.view.default)
 _RESULTS = {2: 6, 3: 7}  # y and y' among what a modulated norm gives, and its backward again
-_AGAIN = 11  # the place of that wish among the backward's arguments
+_AGAIN = 15  # the place of that wish among the backward's arguments
 
 
 class LeanGraph(CustomGraphPass):
@@ -88,7 +88,7 @@ def _hand_over(graph: fx.Graph, before: fx.Node, now: fx.Node) -> None:
 
 def _inputs(norm: fx.Node) -> tuple[object, ...]:
     """What a modulated norm is of: tokens, branch and vectors, whatever views lead there."""
-    return tuple(_behind_views(norm.args[place]) for place in (0, 2, 4))
+    return tuple(_behind_views(norm.args[place]) for place in (0, 2, 8))
 
 
 def _behind_views(x: object) -> object:
