@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import fx
@@ -11,10 +14,37 @@ from torch._inductor.pattern_matcher import stable_topological_sort
 from torch.utils.checkpoint import CheckpointPolicy
 
 _aten = torch.ops.aten
-_NORMS = "tvmlab_norm"  # the namespace of our own norms
+_NORMS = "tvmlab_norm"  # the namespace of our own kernels but attention's
 _VIEWS = (_aten.alias.default, _aten.detach.default, _aten.view.default)
-_RESULTS = {2: 6, 3: 7}  # y and y' among what a modulated norm gives, and its backward again
-_AGAIN = 15  # the place of that wish among the backward's arguments
+
+
+@dataclass(frozen=True)
+class _Operation:
+    """One of our operations, with what its backward can give besides gradients.
+
+    Attributes:
+        forward: its name.
+        inputs: places of the arguments, primals all, by which forward and backward belong together.
+        results: for the place of each result that of the backward's output which gives it again.
+        wish: the place of the backward's argument that asks for them.
+        sums: places of a gradient, and of sums over parts of its rows, among those outputs.
+    """
+
+    forward: str
+    inputs: tuple[int, ...]
+    results: Mapping[int, int]
+    wish: int
+    sums: tuple[int, int] | None = None
+
+    def inputs_of(self, node: fx.Node) -> tuple[object, ...]:
+        """Return what a node is of, whatever views lead there."""
+        return self.forward, *(_behind_views(node.args[place]) for place in self.inputs)
+
+
+_OPERATIONS = (
+    _Operation("modulated_norm", inputs=(0, 2, 8), results={2: 6, 3: 7}, wish=15),
+    _Operation("gelu", inputs=(0,), results={0: 3, 1: 4}, wish=4, sums=(0, 2)),
+)
 
 
 class LeanGraph(CustomGraphPass):
@@ -22,12 +52,15 @@ class LeanGraph(CustomGraphPass):
 
     def __call__(self, graph: fx.Graph) -> None:
         """Change a graph of forward and backward pass in place."""
-        give_again(graph)
+        for operation in _OPERATIONS:
+            give_again(graph, operation)
+            give_sums(graph, operation)
+        stable_topological_sort(graph)
         keep_costly(graph)
 
     def uuid(self) -> str:
         """Return what the compiler's cache knows this pass by."""
-        return "tvmlab: keep cuDNN attention and custom operations, norms give again"
+        return f"tvmlab: keep cuDNN attention and custom operations, {_OPERATIONS}"
 
 
 def keep_costly(graph: fx.Graph) -> None:
@@ -41,35 +74,85 @@ def keep_costly(graph: fx.Graph) -> None:
             node.meta["recompute"] = CheckpointPolicy.MUST_SAVE
 
 
-def give_again(graph: fx.Graph) -> None:
-    """Let the backward of a modulated norm give its results once more, if they are needed then.
+def give_again(graph: fx.Graph, operation: _Operation) -> None:
+    """Let the backward of an operation give its results once more, if they are needed then.
 
-    The layer after the norm needs them for the gradient of its weights. The norm's backward has
-    all that they follow from in registers: that costs a write, a second forward all it reads too.
+    The layer behind it needs them for the gradient of its weights. The backward has all that they
+    follow from in registers: that costs a write, a second forward all it reads too.
     """
-    norms = {_inputs(node): node for node in graph.nodes if _is_norm(node, "modulated_norm")}
-    found = [node for node in graph.nodes if _is_norm(node, "modulated_norm_backward")]
-    for backward in found:
-        forward = norms.get(_inputs(backward))
-        results = [] if forward is None else list(forward.users)
-        for result in results:
-            place = result.args[1]
-            if place in _RESULTS and not (place == 3 and backward.args[1] is None):
-                _give(graph, result, backward, _RESULTS[place])
-    if found:
-        stable_topological_sort(graph)
+    forwards = {operation.inputs_of(n): n for n in _calls(graph, operation.forward)}
+    for backward in _calls(graph, f"{operation.forward}_backward"):
+        forward = forwards.get(operation.inputs_of(backward))
+        for result in [] if forward is None else list(forward.users):
+            number = _number(result)
+            place = operation.results.get(number)
+            if place is not None and not (number % 2 and backward.args[1] is None):
+                again = _output(graph, backward, place, result.meta["val"])
+                _ask(backward, operation.wish)
+                _hand_over(graph, result, again)
 
 
-def _give(graph: fx.Graph, result: fx.Node, backward: fx.Node, place: int) -> None:
-    """Let what comes in the backward pass use output `place` of `backward` instead of a result."""
+def give_sums(graph: fx.Graph, operation: _Operation) -> None:
+    """Take the sum of a gradient over rows, a layer's for its bias, from parts that are there."""
+    if operation.sums is None:
+        return
+    gradient, parts = operation.sums
+    for backward in _calls(graph, f"{operation.forward}_backward"):
+        rows = [user for user in backward.users if _number(user) == gradient]
+        for total in [each for node in rows for each in _sums_over_rows(node)]:
+            sums = _output(graph, backward, parts, backward.meta["val"][parts])
+            with graph.inserting_before(total):
+                added = _call(graph, _aten.sum.dim_IntList, sums, [0], True)
+                shape, dtype = total.meta["val"].shape, total.meta["val"].dtype
+                cast = _call(graph, torch.ops.prims.convert_element_type.default, added, dtype)
+                total.replace_all_uses_with(_call(graph, _aten.view.default, cast, list(shape)))
+            graph.erase_node(total)
+
+
+def _calls(graph: fx.Graph, name: str) -> list[fx.Node]:
+    return [node for node in graph.nodes if str(node.target) == f"{_NORMS}.{name}.default"]
+
+
+def _number(output: fx.Node) -> int:
+    """Return which of an operation's outputs this is; those of a tangent are odd."""
+    number: Any = output.args[1]
+    return int(number)
+
+
+def _output(graph: fx.Graph, backward: fx.Node, place: int, value: object) -> fx.Node:
+    """Return output `place` of an operation in the backward pass, which is like `value`."""
     with graph.inserting_after(backward):
-        again = graph.call_function(operator.getitem, (backward, place))
-    again.meta = result.meta | {"partitioner_tag": "is_backward"}
+        output = graph.call_function(operator.getitem, (backward, place))
+    output.meta = {"val": value, "partitioner_tag": "is_backward"}
     values = list(backward.meta["val"])
-    values[place] = result.meta["val"]
+    values[place] = value
     backward.meta["val"] = tuple(values)
-    backward.args = (*backward.args[:_AGAIN], True)
-    _hand_over(graph, result, again)
+    return output
+
+
+def _ask(backward: fx.Node, wish: int) -> None:
+    backward.args = (*backward.args[:wish], True)
+
+
+def _call(graph: fx.Graph, target: Callable[..., Any], node: fx.Node, *more: Any) -> fx.Node:
+    """Add a call in the backward pass, with the value that the compiler needs to know of it."""
+    made = graph.call_function(target, (node, *more))
+    value = node.meta["val"]
+    with value.fake_mode:
+        made.meta = {"val": target(value, *more), "partitioner_tag": "is_backward"}
+    return made
+
+
+def _sums_over_rows(node: fx.Node) -> Iterator[fx.Node]:
+    """Yield sums over all axes but the last, those behind views too."""
+    for user in node.users:
+        if user.target in _VIEWS and user.meta["val"].shape[-1] == node.meta["val"].shape[-1]:
+            yield from _sums_over_rows(user)
+        elif user.target is _aten.sum.dim_IntList:
+            axes: Any = user.args[1]
+            last = node.meta["val"].ndim - 1
+            if sorted(axis % (last + 1) for axis in axes) == list(range(last)):
+                yield user
 
 
 def _hand_over(graph: fx.Graph, before: fx.Node, now: fx.Node) -> None:
@@ -86,19 +169,10 @@ def _hand_over(graph: fx.Graph, before: fx.Node, now: fx.Node) -> None:
         graph.erase_node(now)
 
 
-def _inputs(norm: fx.Node) -> tuple[object, ...]:
-    """What a modulated norm is of: tokens, branch and vectors, whatever views lead there."""
-    return tuple(_behind_views(norm.args[place]) for place in (0, 2, 8))
-
-
 def _behind_views(x: object) -> object:
     while isinstance(x, fx.Node) and x.target in _VIEWS:
         x = x.args[0]
     return x
-
-
-def _is_norm(node: fx.Node, name: str) -> bool:
-    return str(node.target) == f"{_NORMS}.{name}.default"
 
 
 def _is_costly(target: object) -> bool:

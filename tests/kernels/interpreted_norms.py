@@ -19,6 +19,8 @@ from tests.kernels.norm_checks import (
     EXACT,
     error,
     plain_modulated,
+    worst,
+    worst_gelu,
     worst_heads,
     worst_modulated,
 )
@@ -32,8 +34,8 @@ ROUNDED = 6e-3  # of bfloat16, which the interpreter cuts off
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(2, 6, 24), (1, 1, 16)])
 def test_modulated_norm(shape, dtype, dual, branch, compiled):
-    worst = worst_modulated(shape, dtype, dual, branch, compiled, "cpu")
-    assert worst < (EXACT if dtype == torch.float32 else ROUNDED)
+    found = worst_modulated(shape, dtype, dual, branch, compiled, "cpu")
+    assert found < (EXACT if dtype == torch.float32 else ROUNDED)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -41,8 +43,38 @@ def test_modulated_norm(shape, dtype, dual, branch, compiled):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(2, 5, 3, 16), (2, 4, 2, 24)])
 def test_head_norm(shape, dtype, dual, compiled):
-    worst = worst_heads(shape, dtype, dual, compiled, "cpu")
-    assert worst < (EXACT if dtype == torch.float32 else ROUNDED)
+    found = worst_heads(shape, dtype, dual, compiled, "cpu")
+    assert found < (EXACT if dtype == torch.float32 else ROUNDED)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("dual", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(2, 5, 24), (3, 1030)])
+def test_gelu(shape, dtype, dual, compiled):
+    found = worst_gelu(shape, dtype, dual, compiled, "cpu")
+    assert found < (2 * EXACT if dtype == torch.float32 else ROUNDED)
+
+
+def test_a_branch_that_is_not_added_up_is_the_next_norms():
+    """Two norms of one sum: the second adds up what the first left, the first has its gradient."""
+    g = torch.Generator().manual_seed(0)
+    shapes = [(2, 4, 16)] * 3 + [(2, 3, 16)] * 2
+    primals, tangents = ([torch.randn(s, generator=g) for s in shapes] for _ in range(2))
+
+    def fused(x, branch, other, first, second):
+        kept, seen = modulated_norm(x, first, EPS, x.dtype, branch, add_up=False)
+        earlier = (branch, first[:, :1])
+        return seen, *modulated_norm(kept, second, EPS, x.dtype, other, earlier)
+
+    def plain(x, branch, other, first, second):
+        u, seen = plain_modulated(x, first, branch)
+        return seen, *plain_modulated(u, second, other)
+
+    for compiled in (False, True):
+        for dual in (False, True):
+            found = worst(fused, plain, primals, tangents * dual, (primals[0],) * 3, compiled)
+            assert found < EXACT
 
 
 def test_a_detached_tangent_costs_no_gradient_and_gives_the_right_one():
@@ -130,6 +162,8 @@ def test_a_backward_pass_has_norms_give_again_and_is_right(detached):
     targets = [str(node.target) for node in module.graph.nodes]
     assert targets.count("tvmlab_norm.modulated_norm_backward.default") == 2
     assert "tvmlab_norm.modulated_norm.default" not in targets
+    assert targets.count("tvmlab_norm.gelu_backward.default") == 1
+    assert "tvmlab_norm.gelu.default" not in targets
     # Computed again, if that takes no tangents that are not there any more.
     assert targets.count("tvmlab_norm.head_norm.default") == (not detached)
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from kernels.gelu import gelu
 from kernels.head_norm import head_norm
 from kernels.modulated_norm import modulated_norm
 
@@ -97,3 +98,16 @@ def worst_heads(shape, dtype, dual, compiled, device):
 
     outputs = (primals[0],) * 3
     return worst(fused, plain, primals, tangents * dual, outputs, compiled)
+
+
+def worst_gelu(shape, dtype, dual, compiled, device):
+    g = torch.Generator().manual_seed(0)
+    z, tz = (2 * torch.randn(shape, generator=g).to(device, dtype) for _ in range(2))
+
+    def plain(x):
+        return (torch.nn.functional.gelu(x, approximate="tanh"),)
+
+    def fused(x):
+        return (gelu(x),)
+
+    return worst(fused, plain, [z], [tz] * dual, (z,), compiled)
