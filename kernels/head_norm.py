@@ -28,7 +28,7 @@ _library.define(
 )
 _library.define(
     f"head_norm_backward({_INPUTS}, Tensor dq, Tensor? dtq, Tensor dk, Tensor? dtk, Tensor dv, "
-    "Tensor? dtv, float eps) -> (Tensor, Tensor, Tensor, Tensor)",
+    "Tensor? dtv, float eps) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     tags=_TAGS,
 )
 forward_op = torch.ops.tvmlab_norm.head_norm.default
@@ -92,8 +92,8 @@ class _HeadNorm(torch.autograd.Function):
             else each
             for k, each in enumerate(cotangents)
         ]
-        dqkv, dtqkv, *sums = backward_op(qkv, tqkv, *scales, ctx.heads, *filled, ctx.eps)
-        of_scales = [part.sum(dim=0).to(s.dtype) for part, s in zip(sums, scales)]
+        dqkv, dtqkv, *sums, _ = backward_op(qkv, tqkv, *scales, ctx.heads, *filled, ctx.eps)
+        of_scales = [part.sum(dim=(0, 1)).to(s.dtype) for part, s in zip(sums, scales)]
         return dqkv, None if tqkv is None else dtqkv, *of_scales, None, None
 
 

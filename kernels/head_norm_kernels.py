@@ -52,34 +52,41 @@ def head_norm_forward_kernel(
 @triton.jit
 def head_norm_backward_kernel(
     x: tl.tensor, tx: tl.tensor, scale: tl.tensor, dy: tl.tensor, dty: tl.tensor,
-    dx: tl.tensor, dtx: tl.tensor, sums: tl.tensor,
-    dv: tl.tensor, dtv: tl.tensor, v_out: tl.tensor, tv_out: tl.tensor,
-    stride: tl.tensor, tstride: tl.tensor, dstride: tl.tensor, rows: tl.tensor, eps: tl.tensor,
+    dx: tl.tensor, dtx: tl.tensor, dv: tl.tensor, dtv: tl.tensor, v_out: tl.tensor,
+    tv_out: tl.tensor, of_scale: tl.tensor, of_bias: tl.tensor, of_v_bias: tl.tensor,
+    stride: tl.tensor, tstride: tl.tensor, dstride: tl.tensor, tokens: tl.tensor, eps: tl.tensor,
     H: tl.constexpr, D: tl.constexpr, ROWS: tl.constexpr, BLOCK_D: tl.constexpr,
     STEPS: tl.constexpr, STAGES: tl.constexpr,
 ) -> None:  # fmt: skip
-    """Gradients of x and x' by the cotangents dy and dy', STEPS times ROWS rows; dx a stride apart.
+    """Gradients of x and x' by the cotangents dy and dy' in one head of STEPS times ROWS tokens.
 
-    `sums` (programs, D) takes their part of the gradient of the scale. Where there are dv and dv'
-    they are copied, from where they lie dense to where they are a stride apart.
+    Those of x lie a stride apart. Where there are dv and dv' they are copied, from where they lie
+    dense to a stride apart. `of_scale` (parts, H, D) takes a part of the gradient of the scale, and
+    `of_bias` (parts, 3, H, D) the sum of dx over these tokens, `of_v_bias` that of dv.
     """
+    head = tl.program_id(0) % H
+    part = tl.program_id(0) // H
     column = tl.arange(0, BLOCK_D)
     s = _load(scale, column, column < D)[None, :]
     ds = tl.zeros((ROWS, BLOCK_D), tl.float32)
-    begin = tl.program_id(0) * (STEPS * ROWS)
+    bias = tl.zeros((ROWS, BLOCK_D), tl.float32)
+    v_bias = tl.zeros((ROWS, BLOCK_D), tl.float32)
+    begin = part * (STEPS * ROWS)
     for first in tl.range(begin, begin + STEPS * ROWS, ROWS, num_stages=STAGES):
-        row = first + tl.arange(0, ROWS)
-        inside = (row < rows)[:, None] & (column < D)[None, :]
-        dense = _places(row, H * D, H, D, BLOCK_D)
-        out = _places(row, dstride, H, D, BLOCK_D)
-        u = _load(x, _places(row, stride, H, D, BLOCK_D), inside)
+        token = first + tl.arange(0, ROWS)
+        inside = (token < tokens)[:, None] & (column < D)[None, :]
+        far = token.to(tl.int64)[:, None]
+        within = head * D + column[None, :]
+        dense = far * (H * D) + within
+        out = far * dstride + within
+        u = _load(x, far * stride + within, inside)
         v = _load(dy, dense, inside)
         r = tl.rsqrt(tl.sum(u * u, 1) / D + eps)[:, None]
         cubed = r * r * r
         dn = v * s
         ds += v * r * u
         if tx is not None:
-            tu = _load(tx, _places(row, tstride, H, D, BLOCK_D), inside)
+            tu = _load(tx, far * tstride + within, inside)
             tv = _load(dty, dense, inside)
             mean = (tl.sum(u * tu, 1) / D)[:, None]
             dtn = tv * s
@@ -92,8 +99,15 @@ def head_norm_backward_kernel(
         else:
             down = r * dn - cubed / D * tl.sum(dn * u, 1)[:, None] * u
         _store(dx, out, down, inside)
+        bias += down
         if dv is not None:
-            _store(v_out, out, _load(dv, dense, inside), inside)
+            copied = _load(dv, dense, inside)
+            _store(v_out, out, copied, inside)
+            v_bias += copied
         if dtv is not None:
             _store(tv_out, out, _load(dtv, dense, inside), inside)
-    tl.store(sums + tl.program_id(0) * D + column, tl.sum(ds, 0), mask=column < D)
+    tl.store(of_scale + tl.program_id(0) * D + column, tl.sum(ds, 0), mask=column < D)
+    place = part * (3 * H * D) + head * D + column
+    tl.store(of_bias + place, tl.sum(bias, 0), mask=column < D)
+    if dv is not None:
+        tl.store(of_v_bias + place, tl.sum(v_bias, 0), mask=column < D)

@@ -11,29 +11,25 @@ from torch import Tensor
 from kernels.head_norm_kernels import head_norm_backward_kernel, head_norm_forward_kernel
 from kernels.launcher import launch
 
-NUMBERS = 2048  # in the rows that a program has in registers at a time
+NUMBERS = 1024  # in the rows that a program has in registers at a time
 STAGES = 3  # such blocks of rows on their way from memory
 PROGRAMS = 1056  # of the backward, each summing over its rows for the scale's gradient
 
 
 class Share(NamedTuple):
-    """Rows in all, those that a program takes at a time, and how often it does in the backward."""
+    """Rows that a program takes at a time, and how often it does in the backward, for a head."""
 
-    total: int
     rows: int
     steps: int
-
-    @property
-    def programs(self) -> int:
-        """How many programs the backward has."""
-        return -(-self.total // (self.rows * self.steps))
+    parts: int
 
 
 def share_of(part: Tensor) -> Share:
     """Shares of heads (B, N, H, D)."""
     B, N, H, D = part.shape
-    total, rows = B * N * H, max(1, NUMBERS // _block(D))
-    return Share(total, rows, max(1, -(-total // (rows * PROGRAMS))))
+    rows = max(1, NUMBERS // _block(D))
+    steps = max(1, -(-B * N * H // (rows * PROGRAMS)))
+    return Share(rows, steps, -(-B * N // (rows * steps)))
 
 
 def parts_of(qkv: Tensor, heads: int) -> tuple[Tensor, ...]:
@@ -50,9 +46,9 @@ def run_forward(
     for part, scale in enumerate((q_scale, k_scale)):
         x, tx = sources[part], tsources[part] if tsources else None
         y, ty = x.new_empty(x.shape), x.new_empty(0 if tx is None else x.shape)
-        share = share_of(x)
-        numbers = (x.stride(1), 0 if tx is None else tx.stride(1), share.total, eps)
-        grid = -(-share.total // share.rows)
+        total, share = x.numel() // x.shape[3], share_of(x)
+        numbers = (x.stride(1), 0 if tx is None else tx.stride(1), total, eps)
+        grid = -(-total // share.rows)
         constants = {**_sizes(x, share), **_HOW}
         launch(head_norm_forward_kernel, grid, (x, tx, scale, y, ty), numbers, constants)
         outputs += (y, ty)
@@ -64,30 +60,35 @@ def run_backward(
     dq: Tensor, dtq: Tensor | None, dk: Tensor, dtk: Tensor | None, dv: Tensor,
     dtv: Tensor | None, eps: float,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    """Gradients of qkv and its tangent (no elements if None), and (P, D) of the scales of q and k.
+    """Gradients of qkv and its tangent (no elements if None) and of both scales; sums of the first.
 
-    The latter are in float32, each a sum over one of P parts of all rows. Values are copied on the
-    way, in the launch for queries.
+    Those of scales are (P, H, D), in float32, sums over one of P parts of all tokens; so are the
+    sums of qkv's gradient, a layer's for its bias, (P, 3 H D). Values are copied on the way, in the
+    launch for queries.
     """
+    B, N, width = qkv.shape
     dqkv, dtqkv = qkv.new_empty(qkv.shape), qkv.new_empty(0 if tqkv is None else qkv.shape)
     sources, tsources = _dense(qkv, heads), _dense(tqkv, heads)
     targets, ttargets = parts_of(dqkv, heads), parts_of(dtqkv, heads) if tsources else ()
     values = (dv.contiguous(), None if dtv is None or not ttargets else dtv.contiguous())
+    share = share_of(sources[0])
+    of_bias = qkv.new_empty((share.parts, 3, heads, width // (3 * heads)), dtype=torch.float32)
+    biases = of_bias.unbind(dim=1)
     of_scales: list[Tensor] = []
     for part, (scale, dy, dty) in enumerate(((q_scale, dq, dtq), (k_scale, dk, dtk))):
         x, tx = sources[part], tsources[part] if tsources else None
         dx, dtx = targets[part], ttargets[part] if ttargets else None
-        share = share_of(x)
-        sums = x.new_empty((share.programs, x.shape[3]), dtype=torch.float32)
+        of_scale = qkv.new_empty(biases[0].shape, dtype=torch.float32)
         cotangents = (dy.contiguous(), None if dty is None or tx is None else dty.contiguous())
         copied = (*values, targets[2], ttargets[2] if ttargets else None) if part == 0 else _NONE
-        pointers = (x, tx, scale, *cotangents, dx, dtx, sums, *copied)
+        sums = (of_scale, biases[part], biases[2] if part == 0 else None)
+        pointers = (x, tx, scale, *cotangents, dx, dtx, *copied, *sums)
         tstride = 0 if tx is None else tx.stride(1)
-        numbers = (x.stride(1), tstride, dx.stride(1), share.total, eps)
+        numbers = (x.stride(1), tstride, dx.stride(1), B * N, eps)
         constants = {**_sizes(x, share), "STEPS": share.steps, "STAGES": STAGES, **_HOW}
-        launch(head_norm_backward_kernel, share.programs, pointers, numbers, constants)
-        of_scales.append(sums)
-    return dqkv, dtqkv, *of_scales
+        launch(head_norm_backward_kernel, share.parts * heads, pointers, numbers, constants)
+        of_scales.append(of_scale)
+    return dqkv, dtqkv, *of_scales, of_bias.flatten(1)
 
 
 _NONE = (None, None, None, None)

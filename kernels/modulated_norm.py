@@ -33,7 +33,7 @@ _library.define(
 _library.define(
     f"modulated_norm_backward({_INPUTS}, Tensor? du, Tensor? dtu, Tensor dy, Tensor? dty, "
     "float eps, bool again) "
-    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     tags=_TAGS,
 )
 forward_op = torch.ops.tvmlab_norm.modulated_norm.default
@@ -108,7 +108,7 @@ class _ModulatedNorm(torch.autograd.Function):
         x, tx, *_ = given
         dy = torch.zeros_like(x, dtype=ctx.dtype) if dy is None else dy
         dty = torch.zeros_like(dy) if dty is None and tx is not None else dty
-        *grads, sums, tsums, _, _ = backward_op(*given, du, dtu, dy, dty, ctx.eps, False)
+        *grads, sums, tsums, _, _, _ = backward_op(*given, du, dtu, dy, dty, ctx.eps, False)
         tokens = [None if x is None else grad for x, grad in zip(given, grads)]
         parts = zip(given[8:], (sums, tsums))
         vectors = [None if x is None else part.sum(dim=1).to(x.dtype) for x, part in parts]

@@ -108,14 +108,15 @@ def modulated_norm_backward_kernel(
     hold: tl.tensor, thold: tl.tensor, vectors: tl.tensor, tvectors: tl.tensor,
     du: tl.tensor, dtu: tl.tensor, dy: tl.tensor, dty: tl.tensor,
     dx_out: tl.tensor, dtx_out: tl.tensor, da_out: tl.tensor, dta_out: tl.tensor,
-    sums: tl.tensor, tsums: tl.tensor, y_out: tl.tensor, ty_out: tl.tensor,
+    sums: tl.tensor, tsums: tl.tensor, of_bias: tl.tensor, y_out: tl.tensor, ty_out: tl.tensor,
     hold_stride: tl.tensor, thold_stride: tl.tensor, stride: tl.tensor, tstride: tl.tensor,
     N: tl.tensor, eps: tl.tensor,
     D: tl.constexpr, BLOCK_D: tl.constexpr, ROWS: tl.constexpr, STAGES: tl.constexpr,
 ) -> None:  # fmt: skip
     """Gradients of ROWS tokens of an image from the cotangents du, du', dy, dy' of u, u', y, y'.
 
-    `sums` and `tsums` (programs, K, D) take their parts of the gradients of vectors and tangents.
+    `sums` and `tsums` (programs, K, D) take their parts of the gradients of vectors and tangents,
+    `of_bias` (programs, D) the sum of da, which a layer's bias needs.
     Where there are `y_out` and `ty_out`, they take y and y' once more.
     """
     DUAL: tl.constexpr = tx is not None
@@ -135,6 +136,7 @@ def modulated_norm_backward_kernel(
     if BRANCH:
         gate = _row(own, 0, D, BLOCK_D)
         dgate = tl.zeros((BLOCK_D,), tl.float32)
+        bias = tl.zeros((BLOCK_D,), tl.float32)
     if DUAL:
         town = tvectors + first // N * tstride
         tfactor = _row(town, SHIFT + 1, D, BLOCK_D)
@@ -200,11 +202,13 @@ def modulated_norm_backward_kernel(
                 dbranch += tdown * tgate
                 _write(dta_out, row, tdown * gate, D, BLOCK_D)
             _write(da_out, row, dbranch, D, BLOCK_D)
+            bias += dbranch
     slot = tl.program_id(0) * (SHIFT + 2)
     _write(sums, slot + SHIFT, dshift, D, BLOCK_D)
     _write(sums, slot + SHIFT + 1, dscale, D, BLOCK_D)
     if BRANCH:
         _write(sums, slot, dgate, D, BLOCK_D)
+        _write(of_bias, tl.program_id(0), bias, D, BLOCK_D)
     if DUAL:
         _write(tsums, slot + SHIFT, dtshift, D, BLOCK_D)
         _write(tsums, slot + SHIFT + 1, dtscale, D, BLOCK_D)

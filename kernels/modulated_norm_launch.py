@@ -74,11 +74,11 @@ def run_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def run_backward(*args: Any) -> tuple[Tensor, ...]:
-    """Gradients of x, x', a, a', vectors and tangents; y and y' if asked for them again.
+    """Gradients of x, x', a, a', vectors and tangents, sums of a's; y and y' if asked for again.
 
     Arguments are the inputs, cotangents of u, u', y, y', eps, and that wish. Gradients of vectors
-    are (B, P, K, D) in float32, a sum over P parts of an image each. What is not there has no
-    elements.
+    are (B, P, K, D) in float32, a sum over P parts of an image each; the sums of a's, a layer's for
+    its bias, are (B P, D). What is not there has no elements.
     """
     *given, eps, again = args
     inputs = Inputs.lying_right(tuple(given[:10]))
@@ -91,10 +91,11 @@ def run_backward(*args: Any) -> tuple[Tensor, ...]:
     wanted = (again, again and tx is not None)
     y, ty = (x.new_empty(x.shape if there else 0, dtype=given[12].dtype) for there in wanted)
     outputs = [each if there else None for each, there in zip((y, ty), wanted)]
-    pointers = (*inputs, *cotangents, *grads, *sums, *outputs)
+    of_bias = x.new_empty((0,) if inputs.a is None else (programs, x.shape[2]), dtype=torch.float32)
+    pointers = (*inputs, *cotangents, *grads, *sums, of_bias, *outputs)
     _launch(modulated_norm_backward_kernel, pointers, inputs, eps)
     parts = [each if each.ndim == 1 else each.unflatten(0, (x.shape[0], -1)) for each in sums]
-    return *grads, *parts, y, ty
+    return *grads, *parts, of_bias, y, ty
 
 
 def _dtype(x: Tensor | None) -> torch.dtype | None:

@@ -42,8 +42,9 @@ class _Operation:
 
 
 _OPERATIONS = (
-    _Operation("modulated_norm", inputs=(0, 2, 8), results={2: 6, 3: 7}, wish=15),
+    _Operation("modulated_norm", inputs=(0, 2, 8), results={2: 7, 3: 8}, wish=15, sums=(2, 6)),
     _Operation("gelu", inputs=(0,), results={0: 3, 1: 4}, wish=4, sums=(0, 2)),
+    _Operation("head_norm", inputs=(0,), results={}, wish=0, sums=(0, 4)),
 )
 
 
