@@ -20,4 +20,6 @@ def rms_normalised(x: Tensor, eps: float) -> Tensor:
 def autocast_dtype(x: Tensor) -> torch.dtype:
     """Return the dtype in which a layer multiplies x: autocast's, or its own."""
     device = x.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+    if x.is_meta or not torch.is_autocast_enabled(device):
+        return x.dtype
+    return torch.get_autocast_dtype(device)

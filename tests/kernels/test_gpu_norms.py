@@ -1,4 +1,4 @@
-"""The kernels of the norms on an NVIDIA GPU."""
+"""The kernels of the norms and of GELU on an NVIDIA GPU."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from kernels import ahead
 from kernels.modulated_norm import modulated_norm
 from kernels.modulated_norm_kernels import modulated_norm_forward_kernel
-from tests.kernels.norm_checks import EPS, EXACT, worst_heads, worst_modulated
+from tests.kernels.norm_checks import EPS, EXACT, worst_gelu, worst_heads, worst_modulated
 
 pytestmark = [
     pytest.mark.gpu,
@@ -31,8 +31,16 @@ def test_head_norm(shape, dual, dtype):
     assert worst_heads(shape, dtype, dual, False, "cuda") < LIMIT[dtype]
 
 
+@pytest.mark.parametrize("dtype", LIMIT)
+@pytest.mark.parametrize("dual", [False, True])
+@pytest.mark.parametrize("shape", [(4, 64, 4608), (3, 17, 200)])
+def test_gelu(shape, dual, dtype):
+    assert worst_gelu(shape, dtype, dual, False, "cuda") < 2 * LIMIT[dtype]
+
+
 @pytest.mark.parametrize("dual", [False, True])
 def test_compiled(dual):
+    assert worst_gelu((4, 64, 4608), torch.float32, dual, True, "cuda") < 2 * EXACT
     assert worst_modulated((4, 64, 1152), torch.float32, dual, True, True, "cuda") < EXACT
     assert worst_heads((4, 64, 18, 64), torch.float32, dual, True, "cuda") < EXACT
 
