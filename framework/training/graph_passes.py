@@ -15,7 +15,8 @@ from torch.utils.checkpoint import CheckpointPolicy
 
 _aten = torch.ops.aten
 _NORMS = "tvmlab_norm"  # the namespace of our own kernels but attention's
-_VIEWS = (_aten.alias.default, _aten.detach.default, _aten.view.default)
+_SHAPES = (_aten.alias.default, _aten.detach.default, _aten.view.default)  # the order stays
+_VIEWS = (*_SHAPES, _aten.permute.default)
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class LeanGraph(CustomGraphPass):
         for operation in _OPERATIONS:
             give_again(graph, operation)
             give_sums(graph, operation)
+        make_plain_again(graph)
         stable_topological_sort(graph)
         keep_costly(graph)
 
@@ -110,6 +112,33 @@ def give_sums(graph: fx.Graph, operation: _Operation) -> None:
             graph.erase_node(total)
 
 
+def make_plain_again(graph: fx.Graph) -> None:
+    """Normalise heads again in the backward pass, without tangents where those are detached.
+
+    The norm cannot be run again as it was: its tangents are not kept. Queries and keys would be.
+    """
+    for norm in _calls(graph, "head_norm"):
+        used = {_number(each): each for each in norm.users if _serves_backward(each)}
+        if norm.args[1] is None or not used or any(number % 2 for number in used):
+            continue
+        with graph.inserting_after(norm):
+            plain = graph.node_copy(norm)
+        plain.args = (plain.args[0], None, *plain.args[2:])
+        plain.meta["partitioner_tag"] = "is_backward"
+        for number, result in used.items():
+            again = _output(graph, plain, number, result.meta["val"])
+            _hand_over(graph, result, again)
+
+
+def _serves_backward(node: fx.Node) -> bool:
+    """Return whether something in the backward pass reads a node, or a view of it."""
+    return any(
+        user.meta.get("partitioner_tag") == "is_backward"
+        or (user.target in _VIEWS and _serves_backward(user))
+        for user in node.users
+    )
+
+
 def _calls(graph: fx.Graph, name: str) -> list[fx.Node]:
     return [node for node in graph.nodes if str(node.target) == f"{_NORMS}.{name}.default"]
 
@@ -147,7 +176,7 @@ def _call(graph: fx.Graph, target: Callable[..., Any], node: fx.Node, *more: Any
 def _sums_over_rows(node: fx.Node) -> Iterator[fx.Node]:
     """Yield sums over all axes but the last, those behind views too."""
     for user in node.users:
-        if user.target in _VIEWS and user.meta["val"].shape[-1] == node.meta["val"].shape[-1]:
+        if user.target in _SHAPES and user.meta["val"].shape[-1] == node.meta["val"].shape[-1]:
             yield from _sums_over_rows(user)
         elif user.target is _aten.sum.dim_IntList:
             axes: Any = user.args[1]
@@ -171,7 +200,7 @@ def _hand_over(graph: fx.Graph, before: fx.Node, now: fx.Node) -> None:
 
 
 def _behind_views(x: object) -> object:
-    while isinstance(x, fx.Node) and x.target in _VIEWS:
+    while isinstance(x, fx.Node) and x.target in _SHAPES:
         x = x.args[0]
     return x
 
