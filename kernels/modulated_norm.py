@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from kernels.errors import check_norm
 from kernels.launch import INTERPRETED
 from kernels.launcher import on_device
 from kernels.modulated_norm_launch import run_backward, run_forward
@@ -52,7 +53,12 @@ def modulated_norm(
 
     Returns:
         u (B, N, D) in x's dtype, and the normalised tokens (B, N, D) in `dtype`.
+
+    Raises:
+        TypeError: a dtype has no kernel.
+        ValueError: shapes or devices do not fit.
     """
+    _check(x, vectors, branch)
     (x, tx), (vectors, tvectors) = split_dual(x), split_dual(vectors)
     a, ta = (None, None) if branch is None else split_dual(branch)
     if any(tangent is not None for tangent in (tx, ta, tvectors)):
@@ -64,6 +70,16 @@ def modulated_norm(
     if tx is None:
         return u, y
     return forward_ad.make_dual(u, tu), forward_ad.make_dual(y, ty)
+
+
+def _check(x: Tensor, vectors: Tensor, branch: Tensor | None) -> None:
+    if x.dim() != 3:
+        raise ValueError(f"x has shape {tuple(x.shape)}, and needs three axes: (B, N, D)")
+    B, _, D = shape = tuple(x.shape)
+    tensors = {"x": (x, shape), "vectors": (vectors, (B, 2 if branch is None else 3, D))}
+    if branch is not None:
+        tensors["branch"] = (branch, shape)
+    check_norm(tensors, D, LARGEST, INTERPRETED)
 
 
 def takes(x: Tensor) -> bool:
