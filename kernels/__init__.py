@@ -1,8 +1,9 @@
-"""Attention with its Jacobian-vector product, and the backward of both, fused.
+"""Attention, and norms, with their Jacobian-vector products and the backward of both, fused.
 
 `attention` is a drop-in for torch's scaled_dot_product_attention that carries tangents;
 `attention_jvp` takes them explicitly. Both choose between the Triton kernels and dense torch
-operations by device, dtype and shape. This package imports only torch and triton.
+operations by device, dtype and shape. `modulated_norm` and `head_norm`, each in a module of its
+name, are the norms around it. This package imports only torch and triton.
 """
 
 from kernels import tuning

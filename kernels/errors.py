@@ -1,5 +1,7 @@
 """What is refused, and what to change: never a wrong number without a word."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -97,3 +99,29 @@ def check_flash(q: Tensor, scale: float, interpreted: bool) -> None:
         )
     if not scale > 0.0:
         raise NotImplementedError(f"flash_jvp needs scale > 0, got {scale}: use the dense backend")
+
+
+def check_norm(
+    tensors: Mapping[str, tuple[Tensor, tuple[int, ...]]], row: int, longest: int, interpreted: bool
+) -> None:
+    """What the kernels of norms need of tensors, each given by name with the shape it has to have.
+
+    Args:
+        row: how many numbers are normalised together, `longest` at most.
+
+    Raises:
+        TypeError: a dtype has no kernel.
+        ValueError: a shape or device does not fit, or the row is too long.
+    """
+    for name, (x, shape) in tensors.items():
+        if x.dtype not in FLASH_DTYPES:
+            raise TypeError(f"{name} is {x.dtype}: norms have kernels for bf16, fp16 and fp32")
+        if x.device.type != "cuda" and not (interpreted and x.device.type == "cpu"):
+            raise ValueError(
+                f"{name} is on {x.device}: the kernels of norms need an NVIDIA GPU (or Python "
+                "started with TRITON_INTERPRET=1, to test them on a CPU)"
+            )
+        if tuple(x.shape) != shape:
+            raise ValueError(f"{name} has shape {tuple(x.shape)}, and needs {shape}")
+    if row > longest:
+        raise ValueError(f"the kernels of norms take up to {longest} numbers together, not {row}")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from kernels.errors import check_norm
 from kernels.head_norm_launch import parts_of, run_backward, run_forward
 from kernels.launch import INTERPRETED
 from kernels.launcher import on_device
@@ -51,7 +52,12 @@ def head_norm(
 
     Returns:
         q, k and v (B, N, H, D) in qkv's dtype.
+
+    Raises:
+        TypeError: a dtype has no kernel.
+        ValueError: shapes or devices do not fit.
     """
+    _check(qkv, q_scale, k_scale, heads)
     qkv, tqkv = split_dual(qkv)
     args = (qkv, tqkv, q_scale, k_scale, heads, eps)
     q, tq, k, tk, v, tv = _with_values(args, forward_op(*args))
@@ -59,6 +65,16 @@ def head_norm(
         return q, k, v
     dual = forward_ad.make_dual
     return dual(q, tq), dual(k, tk), dual(v, tv)
+
+
+def _check(qkv: Tensor, q_scale: Tensor, k_scale: Tensor, heads: int) -> None:
+    if qkv.dim() != 3 or qkv.shape[2] % (3 * heads):
+        shape = tuple(qkv.shape)
+        raise ValueError(f"qkv has shape {shape}, and needs (B, N, 3 x {heads} heads x D)")
+    B, N, width = qkv.shape
+    D = width // (3 * heads)
+    tensors = {"qkv": (qkv, (B, N, width)), "q_scale": (q_scale, (D,)), "k_scale": (k_scale, (D,))}
+    check_norm(tensors, D, LARGEST, INTERPRETED)
 
 
 def takes(qkv: Tensor, heads: int) -> bool:

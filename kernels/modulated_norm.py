@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from kernels.errors import check_norm
 from kernels.launch import INTERPRETED
 from kernels.launcher import on_device
 from kernels.modulated_norm_launch import run_backward, run_forward
@@ -63,7 +64,12 @@ def modulated_norm(
 
     Returns:
         u (B, N, D) in x's dtype, and the normalised tokens (B, N, D) in `dtype`.
+
+    Raises:
+        TypeError: a dtype has no kernel.
+        ValueError: shapes or devices do not fit.
     """
+    _check(x, vectors, branch)
     given = (x, branch, *(earlier or (None, None)), vectors)
     pairs: list[tuple[Tensor | None, Tensor | None]]
     pairs = [(None, None) if each is None else split_dual(each) for each in given]
@@ -79,6 +85,16 @@ def modulated_norm(
 
 def _zero_like(x: Tensor | None) -> Tensor | None:
     return None if x is None else torch.zeros_like(x)
+
+
+def _check(x: Tensor, vectors: Tensor, branch: Tensor | None) -> None:
+    if x.dim() != 3:
+        raise ValueError(f"x has shape {tuple(x.shape)}, and needs three axes: (B, N, D)")
+    B, _, D = shape = tuple(x.shape)
+    tensors = {"x": (x, shape), "vectors": (vectors, (B, 2 if branch is None else 3, D))}
+    if branch is not None:
+        tensors["branch"] = (branch, shape)
+    check_norm(tensors, D, LARGEST, INTERPRETED)
 
 
 def takes(x: Tensor) -> bool:
