@@ -7,22 +7,26 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from kernels.gelu_kernels import gelu_backward_kernel, gelu_forward_kernel
-from kernels.launch import INTERPRETED
-from kernels.launcher import launch, on_device
-from kernels.transforms import refuse_tangents, split_dual
+from kernels.launcher import launch
+from kernels.operations import (
+    NORMS,
+    TAGS,
+    below_autograd,
+    compiled_here,
+    implement,
+    passing_through,
+)
+from kernels.transforms import split_dual
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 NUMBERS = 1024  # that a program has in registers at a time
 PROGRAMS = 1056  # of the backward at least
 STAGES = 3  # rows on their way from memory
 
-_library = torch.library.Library("tvmlab_norm", "FRAGMENT")
-_TAGS = (torch.Tag.needs_exact_strides, torch.Tag.pt2_compliant_tag)
-_library.define("gelu(Tensor z, Tensor? tz) -> (Tensor, Tensor)", tags=_TAGS)
-_library.define(
+NORMS.define("gelu(Tensor z, Tensor? tz) -> (Tensor, Tensor)", tags=TAGS)
+NORMS.define(
     "gelu_backward(Tensor z, Tensor? tz, Tensor dh, Tensor? dth, bool again) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    tags=_TAGS,
+    tags=TAGS,
 )
 forward_op = torch.ops.tvmlab_norm.gelu.default
 backward_op = torch.ops.tvmlab_norm.gelu_backward.default
@@ -46,11 +50,10 @@ def gelu(z: Tensor) -> Tensor:
 
 def takes(z: Tensor) -> bool:
     """Whether there are kernels for z, and the compiler is at work to call them."""
-    here = z.device.type == "cuda" or INTERPRETED
-    return torch.compiler.is_compiling() and here and z.dtype in DTYPES
+    return compiled_here(z)
 
 
-def _run_forward(z: Tensor, tz: Tensor | None) -> tuple[Tensor, Tensor]:
+def run_forward(z: Tensor, tz: Tensor | None) -> tuple[Tensor, Tensor]:
     """h and h' (no elements without a tangent)."""
     z, tz = z.contiguous(), None if tz is None else tz.contiguous()
     h, th = z.new_empty(z.shape), z.new_empty(0 if tz is None else z.shape)
@@ -60,7 +63,7 @@ def _run_forward(z: Tensor, tz: Tensor | None) -> tuple[Tensor, Tensor]:
     return h, th
 
 
-def _run_backward(
+def run_backward(
     z: Tensor, tz: Tensor | None, dh: Tensor, dth: Tensor | None, again: bool
 ) -> tuple[Tensor, ...]:
     """dz, dz', the sums (P, C) of dz over P parts of all rows; h and h' if asked for them again.
@@ -94,7 +97,7 @@ class _GELU(torch.autograd.Function):
 
     @staticmethod
     def forward(*args: Any) -> tuple[Tensor, ...]:
-        return _below_autograd(args)
+        return below_autograd(forward_op, args)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -111,27 +114,6 @@ class _GELU(torch.autograd.Function):
         return dz, None if tz is None else dtz
 
 
-def _below_autograd(args: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    with torch._C._AutoDispatchBelowAutograd():
-        outputs: tuple[Tensor, ...] = forward_op(*args)
-    return outputs
-
-
-def _rule(*args: Any) -> tuple[Tensor, ...]:
-    """The forward op for torch's autograd keys."""
-    refuse_tangents(args)
-    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in args):
-        found: tuple[Tensor, ...] = _GELU.apply(*args)
-        return found
-    return _below_autograd(args)
-
-
-def _register(op: str, run: Any) -> None:
-    for device in ("CPU", "CUDA"):
-        _library.impl(op, on_device(run), device)
-    torch.library.register_fake(f"tvmlab_norm::{op}", run, lib=_library)
-
-
-_register("gelu", _run_forward)
-_register("gelu_backward", _run_backward)
-_library.impl("gelu", _rule, "Autograd")
+implement(NORMS, "gelu", run_forward)
+implement(NORMS, "gelu_backward", run_backward)
+NORMS.impl("gelu", passing_through(forward_op, _GELU, 2, lambda _, outputs: outputs), "Autograd")

@@ -14,23 +14,27 @@ from torch.autograd import forward_ad
 from kernels.errors import check_norm
 from kernels.head_norm_launch import parts_of, run_backward, run_forward
 from kernels.launch import INTERPRETED
-from kernels.launcher import on_device
-from kernels.transforms import only_plain, refuse_tangents, split_dual
+from kernels.operations import (
+    NORMS,
+    TAGS,
+    below_autograd,
+    compiled_here,
+    implement,
+    passing_through,
+)
+from kernels.transforms import split_dual
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 LARGEST = 512  # head size
 
-_library = torch.library.Library("tvmlab_norm", "FRAGMENT")
 _INPUTS = "Tensor qkv, Tensor? tqkv, Tensor q_scale, Tensor k_scale, int heads"
-_TAGS = (torch.Tag.needs_exact_strides, torch.Tag.pt2_compliant_tag)
-_library.define(
+NORMS.define(
     f"head_norm({_INPUTS}, float eps) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-    tags=_TAGS,
+    tags=TAGS,
 )
-_library.define(
+NORMS.define(
     f"head_norm_backward({_INPUTS}, Tensor dq, Tensor? dtq, Tensor dk, Tensor? dtk, Tensor dv, "
     "Tensor? dtv, float eps) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    tags=_TAGS,
+    tags=TAGS,
 )
 forward_op = torch.ops.tvmlab_norm.head_norm.default
 backward_op = torch.ops.tvmlab_norm.head_norm_backward.default
@@ -79,9 +83,7 @@ def _check(qkv: Tensor, q_scale: Tensor, k_scale: Tensor, heads: int) -> None:
 
 def takes(qkv: Tensor, heads: int) -> bool:
     """Whether there are kernels for (B, N, 3 H D), and the compiler is at work to call them."""
-    here = qkv.device.type == "cuda" or INTERPRETED
-    small = qkv.shape[-1] <= 3 * heads * LARGEST
-    return torch.compiler.is_compiling() and here and small and qkv.dtype in DTYPES
+    return compiled_here(qkv) and qkv.shape[-1] <= 3 * heads * LARGEST
 
 
 class _HeadNorm(torch.autograd.Function):
@@ -89,7 +91,7 @@ class _HeadNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(*args: Any) -> tuple[Tensor, ...]:
-        return _with_values(args, _below_autograd(args))
+        return _with_values(args, below_autograd(forward_op, args))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -123,29 +125,6 @@ def _with_values(args: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> tuple[Te
     return *normalised, v, tv
 
 
-def _below_autograd(args: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    with torch._C._AutoDispatchBelowAutograd():
-        outputs: tuple[Tensor, ...] = forward_op(*args)
-    return outputs
-
-
-def _rule(*args: Any) -> tuple[Tensor, ...]:
-    """The forward op for torch's autograd keys; see `modulated_norm` for what it leaves out."""
-    tensors = args[:4]
-    refuse_tangents(tensors)
-    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
-        found: tuple[Tensor, ...] = _HeadNorm.apply(*args)
-        return found
-    outputs = _below_autograd(args)
-    return outputs if only_plain(tensors) else _with_values(args, outputs)
-
-
-def _register(op: str, run: Any) -> None:
-    for device in ("CPU", "CUDA"):
-        _library.impl(op, on_device(run), device)
-    torch.library.register_fake(f"tvmlab_norm::{op}", run, lib=_library)
-
-
-_register("head_norm", run_forward)
-_register("head_norm_backward", run_backward)
-_library.impl("head_norm", _rule, "Autograd")
+implement(NORMS, "head_norm", run_forward)
+implement(NORMS, "head_norm_backward", run_backward)
+NORMS.impl("head_norm", passing_through(forward_op, _HeadNorm, 4, _with_values), "Autograd")

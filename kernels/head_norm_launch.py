@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kernels.head_norm_kernels import head_norm_backward_kernel, head_norm_forward_kernel
+from kernels.launch import padded
 from kernels.launcher import launch
 
 NUMBERS = 1024  # in the rows that a program has in registers at a time
@@ -27,7 +28,7 @@ class Share(NamedTuple):
 def share_of(part: Tensor) -> Share:
     """Shares of heads (B, N, H, D)."""
     B, N, H, D = part.shape
-    rows = max(1, NUMBERS // _block(D))
+    rows = max(1, NUMBERS // padded(D))
     steps = max(1, -(-B * N * H // (rows * PROGRAMS)))
     return Share(rows, steps, -(-B * N // (rows * steps)))
 
@@ -97,11 +98,7 @@ _HOW: dict[str, object] = {"num_warps": 4, "num_stages": 1}
 
 def _sizes(x: Tensor, share: Share) -> dict[str, object]:
     H, D = x.shape[2:]
-    return {"H": H, "D": D, "ROWS": share.rows, "BLOCK_D": _block(D)}
-
-
-def _block(D: int) -> int:
-    return max(16, 1 << (D - 1).bit_length())
+    return {"H": H, "D": D, "ROWS": share.rows, "BLOCK_D": padded(D)}
 
 
 def _dense(qkv: Tensor | None, heads: int) -> tuple[Tensor, ...]:

@@ -129,9 +129,7 @@ def _compile_ahead(
     if settings.tma or _masked(inputs):
         return
     plan = _plan(kernel, (), strided, inputs, options, settings)
-    compile_ahead(
-        FUNCTIONS[kernel], inputs.q.device, pointers, plan.numbers, plan.constants
-    )  # fmt: skip
+    compile_ahead(FUNCTIONS[kernel], inputs.q.device, pointers, plan.numbers, plan.constants)
 
 
 def _masked(inputs: Inputs) -> bool:

@@ -13,29 +13,33 @@ from torch.autograd import forward_ad
 
 from kernels.errors import check_norm
 from kernels.launch import INTERPRETED
-from kernels.launcher import on_device
 from kernels.modulated_norm_launch import run_backward, run_forward
-from kernels.transforms import only_plain, refuse_tangents, split_dual
+from kernels.operations import (
+    NORMS,
+    TAGS,
+    below_autograd,
+    compiled_here,
+    implement,
+    passing_through,
+)
+from kernels.transforms import split_dual
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 LARGEST = 4096  # numbers in a row that its program holds in registers
 
-_library = torch.library.Library("tvmlab_norm", "DEF")
 _INPUTS = (
     "Tensor x, Tensor? tx, Tensor? a, Tensor? ta, Tensor? e, Tensor? te, Tensor? hold, "
     "Tensor? thold, Tensor vectors, Tensor? tvectors"
 )
-_TAGS = (torch.Tag.needs_exact_strides, torch.Tag.pt2_compliant_tag)
-_library.define(
+NORMS.define(
     f"modulated_norm({_INPUTS}, float eps, ScalarType dtype, bool add_up) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
-    tags=_TAGS,
+    tags=TAGS,
 )
-_library.define(
+NORMS.define(
     f"modulated_norm_backward({_INPUTS}, Tensor? du, Tensor? dtu, Tensor dy, Tensor? dty, "
     "float eps, bool again) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-    tags=_TAGS,
+    tags=TAGS,
 )
 forward_op = torch.ops.tvmlab_norm.modulated_norm.default
 backward_op = torch.ops.tvmlab_norm.modulated_norm_backward.default
@@ -99,8 +103,7 @@ def _check(x: Tensor, vectors: Tensor, branch: Tensor | None) -> None:
 
 def takes(x: Tensor) -> bool:
     """Whether there are kernels for tokens (B, N, D), and the compiler is at work to call them."""
-    here = x.device.type == "cuda" or INTERPRETED
-    return torch.compiler.is_compiling() and here and x.dtype in DTYPES and x.shape[-1] <= LARGEST
+    return compiled_here(x) and x.shape[-1] <= LARGEST
 
 
 class _ModulatedNorm(torch.autograd.Function):
@@ -108,7 +111,7 @@ class _ModulatedNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(*args: Any) -> tuple[Tensor, ...]:
-        return _with_tokens(args, _below_autograd(args))
+        return _with_tokens(args, below_autograd(forward_op, args))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -140,33 +143,8 @@ def _with_tokens(args: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> tuple[Te
     return u, tu, y, ty
 
 
-def _below_autograd(args: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    with torch._C._AutoDispatchBelowAutograd():
-        outputs: tuple[Tensor, ...] = forward_op(*args)
-    return outputs
-
-
-def _rule(*args: Any) -> tuple[Tensor, ...]:
-    """The forward op for torch's autograd keys.
-
-    What is compiled never reads a u that is not added up: when it runs, on plain tensors, the op
-    gives none. While it is traced, and with gradient, u is x.
-    """
-    tensors = args[:10]
-    refuse_tangents(tensors)
-    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
-        found: tuple[Tensor, ...] = _ModulatedNorm.apply(*args)
-        return found
-    outputs = _below_autograd(args)
-    return outputs if only_plain(tensors) else _with_tokens(args, outputs)
-
-
-def _register(op: str, run: Any) -> None:
-    for device in ("CPU", "CUDA"):
-        _library.impl(op, on_device(run), device)
-    torch.library.register_fake(f"tvmlab_norm::{op}", run, lib=_library)
-
-
-_register("modulated_norm", run_forward)
-_register("modulated_norm_backward", run_backward)
-_library.impl("modulated_norm", _rule, "Autograd")
+implement(NORMS, "modulated_norm", run_forward)
+implement(NORMS, "modulated_norm_backward", run_backward)
+NORMS.impl(
+    "modulated_norm", passing_through(forward_op, _ModulatedNorm, 10, _with_tokens), "Autograd"
+)

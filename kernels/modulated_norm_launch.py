@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from kernels.launch import padded
 from kernels.launcher import launch
 from kernels.modulated_norm_kernels import (
     modulated_norm_backward_kernel,
@@ -107,7 +108,7 @@ def _launch(kernel: Any, pointers: tuple[Tensor | None, ...], inputs: Inputs, ep
     N, D = inputs.x.shape[1:]
     strides = [0 if x is None else x.stride(0) for x in inputs[6:]]
     constants: dict[str, object] = {
-        "D": D, "BLOCK_D": max(16, 1 << (D - 1).bit_length()), "ROWS": share.rows,
+        "D": D, "BLOCK_D": padded(D), "ROWS": share.rows,
         "STAGES": STAGES, "num_warps": 8, "num_stages": 1,
     }  # fmt: skip
     launch(kernel, share.programs, pointers, (*strides, N, eps), constants)

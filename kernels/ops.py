@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kernels.launch import attention_jvp, attention_jvp_backward
 from kernels.launcher import on_device
+from kernels.operations import TAGS, below_autograd, implement, tracked
 from kernels.transforms import VMAP, Level, only_plain, refuse_tangents
 
 _library = torch.library.Library("tvmlab_kernels", "DEF")
@@ -18,13 +19,13 @@ _INPUTS = "Tensor q, Tensor k, Tensor v, Tensor? tq, Tensor? tk, Tensor? tv"
 _OPTIONS = "float scale, bool causal, bool tf32"
 _library.define(
     f"attention_jvp({_INPUTS}, {_OPTIONS}) -> (Tensor, Tensor, Tensor, Tensor)",
-    tags=(torch.Tag.needs_exact_strides, torch.Tag.pt2_compliant_tag),
+    tags=TAGS,
 )
 _library.define(
     f"attention_jvp_backward(Tensor? do, Tensor? dto, {_INPUTS}, Tensor o, Tensor to, "
     f"Tensor lse, Tensor mu, {_OPTIONS}) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-    tags=(torch.Tag.needs_exact_strides, torch.Tag.pt2_compliant_tag),
+    tags=TAGS,
 )
 forward_op = torch.ops.tvmlab_kernels.attention_jvp.default
 backward_op = torch.ops.tvmlab_kernels.attention_jvp_backward.default
@@ -40,11 +41,7 @@ def _run_below_autograd(op: Any, run: Any, args: tuple[Any, ...]) -> tuple[Tenso
     functional = torch._C._are_functorch_transforms_active()
     tensors = tuple([x for x in args if isinstance(x, Tensor)])
     found: tuple[Tensor, ...]
-    if not functional and only_plain(tensors):
-        found = run(*args)
-    else:
-        with torch._C._AutoDispatchBelowAutograd():
-            found = op(*args)
+    found = run(*args) if not functional and only_plain(tensors) else below_autograd(op, args)
     return found
 
 
@@ -118,7 +115,7 @@ def forward(level: Level, *args: Any) -> tuple[Tensor, Tensor]:
         found = forward_op(*args)
     elif level is Level.FUNCTIONAL_GRAD:
         found = _Attention.apply(*args)
-    elif _tracked(args[:6]):
+    elif tracked(args[:6]):
         found = _EagerAttention.apply(*args)
     else:
         found = _run_forward(*args)
@@ -136,20 +133,12 @@ def _backward(*args: Any) -> tuple[Tensor, ...]:
     return found
 
 
-def _tracked(tensors: tuple[Tensor | None, ...]) -> bool:
-    if torch.is_grad_enabled():
-        for x in tensors:
-            if x is not None and x.requires_grad:
-                return True
-    return False
-
-
 def _with_autograd(function: type[torch.autograd.Function], op: Any, run: Any, tensors: int) -> Any:
     """The op's kernel for torch's autograd keys: `tensors` of its arguments may be tracked."""
 
     def rule(*args: Any) -> Any:
         refuse_tangents(args[:tensors])
-        if _tracked(args[:tensors]):
+        if tracked(args[:tensors]):
             return function.apply(*args)
         return _run_below_autograd(op, run, args)
 
@@ -165,18 +154,16 @@ _run_backward = on_device(attention_jvp_backward)
 
 
 def _register(name: str, run: Any, autograd: Any) -> None:
-    for device in ("CPU", "CUDA"):
-        _library.impl(name, run, device)
+    implement(_library, name, run)
     _library.impl(name, autograd, "Autograd")
-    torch.library.register_fake(f"tvmlab_kernels::{name}", run, lib=_library)
     torch.library.register_vmap(f"tvmlab_kernels::{name}", _refuse_vmap, lib=_library)
 
 
 _register(
-    "attention_jvp", _run_forward,
+    "attention_jvp", attention_jvp,
     _with_autograd(_Attention, forward_op, _run_forward, 6),
 )  # fmt: skip
 _register(
-    "attention_jvp_backward", _run_backward,
+    "attention_jvp_backward", attention_jvp_backward,
     _with_autograd(_AttentionBackward, backward_op, _run_backward, 12),
 )  # fmt: skip

@@ -22,7 +22,7 @@ def lean_graphs() -> Iterator[None]:
     a graph could compute from what they read: 8 % less of that block's memory traffic.
     """
     keeping: dict[str, float] = {"aggressive_recomputation": True}
-    if not all(hasattr(functorch_config, name) for name in keeping):
+    if not hasattr(functorch_config, "aggressive_recomputation"):
         keeping = {"activation_memory_budget": 0.99}  # as far as it goes without custom kernels
     compiling = {
         "joint_custom_pre_pass": LeanGraph(),
