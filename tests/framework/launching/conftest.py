@@ -13,7 +13,7 @@ import framework.training.experiment  # noqa: F401  registers train.*
 from framework.configuration import Configuration
 from framework.grid.manifest import Manifest
 from framework.grid.plan import Plan, plan
-from framework.launching import claims
+from framework.launching import claims, outcomes
 from framework.launching.launch import Launched, Options, launch
 from framework.launching.states import read_states
 from framework.launching.waiting import wait
@@ -44,6 +44,14 @@ def run_all(planned: Plan, grid: Path, **more) -> Launched:
     launched = launch(planned, grid, options(**more))
     wait(grid, launched.manifest)
     return launched
+
+
+def until_jobs_end(launched: Launched) -> None:
+    """Wait for a local launch's last file: cells are done a little before their job is."""
+    assert launched.submission is not None
+    for job in launched.submission.jobs:
+        answer = launched.grid / outcomes.JOBS / f"{job.id}_0_result.pkl"
+        until(answer.exists, f"job {job.id} to end")
 
 
 def states(grid: Path) -> dict[str, str]:

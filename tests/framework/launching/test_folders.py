@@ -17,7 +17,7 @@ from framework.launching.decisions import decide
 from framework.launching.launch import launch
 from framework.launching.waiting import wait
 
-from .conftest import REPOSITORY, options, run_all, toy_plan
+from .conftest import REPOSITORY, options, run_all, toy_plan, until_jobs_end
 
 
 def refused(planned, grid, words, **more):
@@ -74,7 +74,7 @@ def test_a_disk_that_fills_up_meanwhile(planned, tmp_path, monkeypatch, allowed)
 
 
 def test_a_disk_that_fills_up_leaves_an_older_grid_as_it_was(planned, grid, monkeypatch):
-    run_all(toy_plan("grid.seeds = 1"), grid)
+    until_jobs_end(run_all(toy_plan("grid.seeds = 1"), grid))
     before = {p: p.read_bytes() for p in grid.rglob("*") if p.is_file()}
     real, written = os.fsync, []
 
