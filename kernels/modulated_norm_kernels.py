@@ -38,6 +38,43 @@ def _write(
 
 
 @triton.jit
+def _vectors(
+    source: tl.tensor, image: tl.tensor, stride: tl.tensor,
+    D: tl.constexpr, BLOCK_D: tl.constexpr, BRANCH: tl.constexpr,
+) -> tl.tuple:  # fmt: skip
+    """Gate, shift and scale of an image; without a branch the first is no gate, and not used."""
+    SHIFT: tl.constexpr = 1 if BRANCH else 0
+    own = source + image * stride
+    gate = _row(own, 0, D, BLOCK_D)
+    return gate, _row(own, SHIFT, D, BLOCK_D), _row(own, SHIFT + 1, D, BLOCK_D)
+
+
+@triton.jit
+def _summed(
+    x: tl.tensor, tx: tl.tensor, a: tl.tensor, ta: tl.tensor, e: tl.tensor, te: tl.tensor,
+    row: tl.tensor, gate: tl.tensor, tgate: tl.tensor, held: tl.tensor, theld: tl.tensor,
+    D: tl.constexpr, BLOCK_D: tl.constexpr,
+) -> tl.tuple:  # fmt: skip
+    """u, u', a and a' of a row; what is not there is something else, and not used."""
+    u = _row(x, row, D, BLOCK_D)
+    tu = _row(tx, row, D, BLOCK_D) if tx is not None else u
+    if e is not None:
+        early = _row(e, row, D, BLOCK_D)
+        u += held * early
+        if tx is not None:
+            tu += theld * early + held * _row(te, row, D, BLOCK_D)
+    branch = u
+    tbranch = u
+    if a is not None:
+        branch = _row(a, row, D, BLOCK_D)
+        u += gate * branch
+        if tx is not None:
+            tbranch = _row(ta, row, D, BLOCK_D)
+            tu += tgate * branch + gate * tbranch
+    return u, tu, branch, tbranch
+
+
+@triton.jit
 def _normalised(
     u: tl.tensor, tu: tl.tensor, eps: tl.tensor, D: tl.constexpr, DUAL: tl.constexpr
 ) -> tl.tuple:
@@ -59,37 +96,20 @@ def modulated_norm_forward_kernel(
     """u, u', y and y' of ROWS tokens of an image; strides lead from one image's vectors on."""
     DUAL: tl.constexpr = tx is not None
     BRANCH: tl.constexpr = a is not None
-    EARLIER: tl.constexpr = e is not None
-    SHIFT: tl.constexpr = 1 if BRANCH else 0
     first = tl.program_id(0) * ROWS
-    if EARLIER:
-        held = _row(hold + first // N * hold_stride, 0, D, BLOCK_D)
-        if DUAL:
-            theld = _row(thold + first // N * thold_stride, 0, D, BLOCK_D)
-    own = vectors + first // N * stride
-    factor = 1.0 + _row(own, SHIFT + 1, D, BLOCK_D)
-    shift = _row(own, SHIFT, D, BLOCK_D)
-    if BRANCH:
-        gate = _row(own, 0, D, BLOCK_D)
+    image = first // N
+    gate, shift, scale = _vectors(vectors, image, stride, D, BLOCK_D, BRANCH)
+    tgate, tshift, tscale = gate, shift, scale
+    held, theld = gate, gate
     if DUAL:
-        town = tvectors + first // N * tstride
-        tfactor = _row(town, SHIFT + 1, D, BLOCK_D)
-        tshift = _row(town, SHIFT, D, BLOCK_D)
-        if BRANCH:
-            tgate = _row(town, 0, D, BLOCK_D)
+        tgate, tshift, tscale = _vectors(tvectors, image, tstride, D, BLOCK_D, BRANCH)
+    if e is not None:
+        held = _row(hold + image * hold_stride, 0, D, BLOCK_D)
+        if DUAL:
+            theld = _row(thold + image * thold_stride, 0, D, BLOCK_D)
+    factor = 1.0 + scale
     for row in tl.range(first, first + ROWS, num_stages=STAGES):
-        u = _row(x, row, D, BLOCK_D)
-        tu = _row(tx, row, D, BLOCK_D) if DUAL else u
-        if EARLIER:
-            early = _row(e, row, D, BLOCK_D)
-            u += held * early
-            if DUAL:
-                tu += theld * early + held * _row(te, row, D, BLOCK_D)
-        if BRANCH:
-            branch = _row(a, row, D, BLOCK_D)
-            u += gate * branch
-            if DUAL:
-                tu += tgate * branch + gate * _row(ta, row, D, BLOCK_D)
+        u, tu, _, _ = _summed(x, tx, a, ta, e, te, row, gate, tgate, held, theld, D, BLOCK_D)
         if u_out is not None:
             _write(u_out, row, u, D, BLOCK_D)
         if tu_out is not None:
@@ -99,7 +119,7 @@ def modulated_norm_forward_kernel(
         _write(y_out, row, n * factor + shift, D, BLOCK_D)
         if DUAL:
             tn = r * (tu - r * r * mean * u)
-            _write(ty_out, row, tn * factor + n * tfactor + tshift, D, BLOCK_D)
+            _write(ty_out, row, tn * factor + n * tscale + tshift, D, BLOCK_D)
 
 
 @triton.jit
@@ -121,45 +141,30 @@ def modulated_norm_backward_kernel(
     """
     DUAL: tl.constexpr = tx is not None
     BRANCH: tl.constexpr = a is not None
-    EARLIER: tl.constexpr = e is not None
     SHIFT: tl.constexpr = 1 if BRANCH else 0
     first = tl.program_id(0) * ROWS
-    if EARLIER:
-        held = _row(hold + first // N * hold_stride, 0, D, BLOCK_D)
+    image = first // N
+    gate, shift, scale = _vectors(vectors, image, stride, D, BLOCK_D, BRANCH)
+    tgate, tshift, tscale = gate, shift, scale
+    held, theld = gate, gate
+    if DUAL:
+        tgate, tshift, tscale = _vectors(tvectors, image, tstride, D, BLOCK_D, BRANCH)
+    if e is not None:
+        held = _row(hold + image * hold_stride, 0, D, BLOCK_D)
         if DUAL:
-            theld = _row(thold + first // N * thold_stride, 0, D, BLOCK_D)
-    own = vectors + first // N * stride
-    factor = 1.0 + _row(own, SHIFT + 1, D, BLOCK_D)
-    shift = _row(own, SHIFT, D, BLOCK_D)
+            theld = _row(thold + image * thold_stride, 0, D, BLOCK_D)
+    factor = 1.0 + scale
     dshift = tl.zeros((BLOCK_D,), tl.float32)
     dscale = tl.zeros((BLOCK_D,), tl.float32)
-    if BRANCH:
-        gate = _row(own, 0, D, BLOCK_D)
-        dgate = tl.zeros((BLOCK_D,), tl.float32)
-        bias = tl.zeros((BLOCK_D,), tl.float32)
-    if DUAL:
-        town = tvectors + first // N * tstride
-        tfactor = _row(town, SHIFT + 1, D, BLOCK_D)
-        tshift = _row(town, SHIFT, D, BLOCK_D)
-        dtshift = tl.zeros((BLOCK_D,), tl.float32)
-        dtscale = tl.zeros((BLOCK_D,), tl.float32)
-        if BRANCH:
-            tgate = _row(town, 0, D, BLOCK_D)
-            dtgate = tl.zeros((BLOCK_D,), tl.float32)
+    dgate = tl.zeros((BLOCK_D,), tl.float32)
+    bias = tl.zeros((BLOCK_D,), tl.float32)
+    dtshift = tl.zeros((BLOCK_D,), tl.float32)
+    dtscale = tl.zeros((BLOCK_D,), tl.float32)
+    dtgate = tl.zeros((BLOCK_D,), tl.float32)
     for row in tl.range(first, first + ROWS, num_stages=STAGES):
-        u = _row(x, row, D, BLOCK_D)
-        tu = _row(tx, row, D, BLOCK_D) if DUAL else u
-        if EARLIER:
-            early = _row(e, row, D, BLOCK_D)
-            u += held * early
-            if DUAL:
-                tu += theld * early + held * _row(te, row, D, BLOCK_D)
-        if BRANCH:
-            branch = _row(a, row, D, BLOCK_D)
-            u += gate * branch
-            if DUAL:
-                tbranch = _row(ta, row, D, BLOCK_D)
-                tu += tgate * branch + gate * tbranch
+        u, tu, branch, tbranch = _summed(
+            x, tx, a, ta, e, te, row, gate, tgate, held, theld, D, BLOCK_D
+        )
         r, mean = _normalised(u, tu, eps, D, DUAL)
         cubed = r * r * r
         n = r * u
@@ -172,12 +177,12 @@ def modulated_norm_backward_kernel(
         if DUAL:
             tn = r * (tu - r * r * mean * u)
             if ty_out is not None:
-                _write(ty_out, row, tn * factor + n * tfactor + tshift, D, BLOCK_D)
+                _write(ty_out, row, tn * factor + n * tscale + tshift, D, BLOCK_D)
             tv = _row(dty, row, D, BLOCK_D)
             dtshift += tv
             dtscale += tv * n
             dscale += tv * tn
-            dn += tv * tfactor
+            dn += tv * tscale
             dtn = tv * factor
             # By r' = -r³ mean(u u'), and by r in all of it.
             dtr = tl.sum(dtn * u, 0)
