@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from threading import Thread
 from typing import Any
 
 import torch
@@ -41,11 +42,20 @@ WORTH_COMPILING = 20_000
 each."""
 
 
-def start_workers() -> None:
-    """Let the compiler's processes start now, while something else is done: it takes seconds."""
+@contextmanager
+def workers_starting() -> Iterator[None]:
+    """Let the compiler's processes start while the context lasts: that takes seconds.
+
+    They start from a fingerprint of Triton's files, which a thread of its own reads meanwhile.
+    """
     from torch._inductor.async_compile import maybe_warm_pool  # takes a second to import
 
-    maybe_warm_pool()
+    starting = Thread(target=maybe_warm_pool, name="compiler-workers")
+    starting.start()
+    try:
+        yield
+    finally:
+        starting.join()
 
 
 def compiled_passes(backend: str | Callable[..., Any] = "inductor") -> Passes:

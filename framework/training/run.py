@@ -6,7 +6,7 @@ import json
 import logging
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -58,9 +58,8 @@ def _run(directory: Path, pulse: Pulse, stop: AgreedStop, world: World) -> State
     experiment = Experiment.build(Configuration.load([directory / CONFIG]).resolve())
     train, device = experiment.train, world.device(experiment.device())
     torch.use_deterministic_algorithms(train.deterministic)
-    if train.compile:
-        compilation.start_workers()
-    with experiment.resolved.refusals():
+    meanwhile = compilation.workers_starting() if train.compile else nullcontext()
+    with experiment.resolved.refusals(), meanwhile:
         trainer = Trainer(train, device, world)
     checkpoints = Checkpoints(directory / "checkpoints", world)
     place = "cpu" if trainer.lies_in_shards else device

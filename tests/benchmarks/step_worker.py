@@ -12,6 +12,7 @@ import json
 import logging
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,8 @@ class Worker:
         self.gin = gin_text(self.case, arguments.set, arguments.rehearse)
         experiment = building.experiment_of(self.gin)
         train, self.device = experiment.train, experiment.device()
-        if train.compile:
-            compilation.start_workers()
-        self.trainer = Trainer(train, self.device)
+        with compilation.workers_starting() if train.compile else nullcontext():
+            self.trainer = Trainer(train, self.device)
         self.batches = Batches(train.dataset, Streams(train.seed), train.batch_size, self.device)
         self.marks["built"] = time.time()
         self.compiled = train.compile and compilation.compile_steps(
