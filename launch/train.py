@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from framework import command
+from framework.configuration import Resolved
 from framework.distribution import World, placing
 from framework.errors import UserError
-from framework.launching import claims, ranks
+from framework.launching import claims, outcomes, ranks
 from framework.training import State, experiment, folder, run
 
 
@@ -48,17 +49,17 @@ def program() -> int:
         return train(given)
     if processes > 1:
         raise UserError(f"--processes {given.processes}, and WORLD_SIZE is {processes}: leave it")
-    placing.check(command.configuration(given).resolve().settings, given.processes)
-    return ranks.together(given.processes, partial(command.main, partial(train, given)))
+    resolved = command.configuration(given).resolve()
+    placing.check(resolved.settings, given.processes)
+    begin = partial(command.main, partial(train, given))
+    return ranks.together(given.processes, begin, partial(write_down, folder_of(given, resolved)))
 
 
 def train(given: argparse.Namespace) -> int:
     """Train as the process that the environment says this is; only the first one says how."""
     world, resolved = World.of_environment(), command.configuration(given).resolve()
     placing.check(resolved.settings, world.size)
-    seed, identity = resolved.settings["train.seed"], resolved.identity[:8]
-    default = Path("runs", given.gin[-1].stem, f"seed={seed}-{identity}")
-    directory: Path = given.output or default
+    directory = folder_of(given, resolved)
     if not world.leads:
         return 0 if run(directory) is State.DONE else 1
     experiment.Experiment.build(resolved).check()
@@ -70,6 +71,22 @@ def train(given: argparse.Namespace) -> int:
         state = run(directory)
     print(f"{state}: {directory}")
     return 0 if state is State.DONE else 1
+
+
+def folder_of(given: argparse.Namespace, resolved: Resolved) -> Path:
+    """Return the run's folder."""
+    seed, identity = resolved.settings["train.seed"], resolved.identity[:8]
+    default = Path("runs", given.gin[-1].stem, f"seed={seed}-{identity}")
+    return given.output or default
+
+
+def write_down(directory: Path, cause: str) -> None:
+    """Say, and write into the run's folder, that one of its processes was killed."""
+    print(cause, file=sys.stderr)
+    if directory.is_dir():
+        with claims.claim(directory) as mine:
+            if mine:
+                outcomes.blame(directory, cause)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from framework import register
@@ -23,6 +21,9 @@ class Digits:
     """
 
     def __init__(self) -> None:
+        from sklearn.datasets import load_digits  # half as slow to import as torch
+        from sklearn.model_selection import train_test_split
+
         self.name = "digits"
         self.shape: tuple[int, ...] = (1, 8, 8)
         self.num_classes = 10

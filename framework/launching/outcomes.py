@@ -36,6 +36,12 @@ def record(run: Path, state: str, cause: str) -> None:
     publish(run / FILE, json.dumps(beat))
 
 
+def blame(run: Path, cause: str) -> None:
+    """Write down what ended a run, in place of what it said itself; the caller has claimed it."""
+    publish(run / FAILURE, cause)
+    record(run, "failed", cause)
+
+
 def reset(run: Path) -> None:
     """Forget how the last attempt at a run ended; the caller has claimed it."""
     (run / FAILURE).unlink(missing_ok=True)

@@ -22,12 +22,20 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 _PR_SET_PDEATHSIG = 1
 
 
-def together(count: int, begin: Callable[[], object]) -> int:
+def together(
+    count: int, begin: Callable[[], object], killed: Callable[[str], object] | None = None
+) -> int:
     """Run a function in `count` forked processes that make one run, and wait for them.
 
     Each finds in its environment which one it is. This process must not have computed anything
     with torch, whose threads do not survive a fork. Signals are passed on; when one process fails
     the others are ended.
+
+    Args:
+        count: How many processes.
+        begin: What each of them does.
+        killed: Is told which process was killed, by what, if that ended the run: the others can
+            only tell that a connection broke.
 
     Returns:
         0, or the exit code of the first process that failed.
@@ -41,7 +49,15 @@ def together(count: int, begin: Callable[[], object]) -> int:
     for process in processes:
         process.start()
     with _passed_on(processes):
-        return _wait(processes)
+        rank = _wait(processes)
+    if rank is None:
+        return 0
+    code = processes[rank].exitcode or 0
+    if code >= 0:
+        return code
+    if killed is not None:
+        killed(f"process {rank} of {count} was killed by {signal.Signals(-code).name}")
+    return 128 - code
 
 
 def end_with(parent: int) -> None:
@@ -75,15 +91,19 @@ def _begin(rank: int, count: int, port: int, parent: int, begin: Callable[[], ob
     begin()
 
 
-def _wait(processes: Sequence[BaseProcess]) -> int:
+def _wait(processes: Sequence[BaseProcess]) -> int | None:
+    """Wait until all are done, or one has failed and all have ended; return which one.
+
+    A process that was killed comes before those that failed because of it.
+    """
     while alive := [process for process in processes if process.exitcode is None]:
         connection.wait([process.sentinel for process in alive])
-        failed = next((process for process in processes if process.exitcode), None)
-        if failed is not None:
+        codes = {rank: process.exitcode for rank, process in enumerate(processes)}
+        failed = [rank for rank, code in codes.items() if code]
+        if failed:
             _end(processes)
-            code = failed.exitcode or 0
-            return 128 - code if code < 0 else code
-    return 0
+            return min(failed, key=lambda rank: (codes[rank] or 0) > 0)
+    return None
 
 
 def _end(processes: Sequence[BaseProcess]) -> None:

@@ -66,7 +66,8 @@ def work(
         sys.path.insert(0, str(run))  # its copies of plug-ins, before the originals
         function = load_runner(runner)
         if processes > 1:
-            sys.exit(ranks.together(processes, partial(function, run)))
+            killed = partial(outcomes.blame, run)
+            sys.exit(ranks.together(processes, partial(function, run), killed))
         function(run)
 
 

@@ -1,9 +1,15 @@
 """A run whose processes write down what they find in their environment."""
 
 import os
+import signal
 from pathlib import Path
 
+import torch
+import torch.distributed as dist
+
+from framework.distribution import joined
 from framework.launching import outcomes
+from framework.training import failures
 
 
 def run(directory: Path) -> None:
@@ -12,3 +18,15 @@ def run(directory: Path) -> None:
     (directory / f"rank-{os.environ['RANK']}").write_text(found)
     if os.environ["RANK"] == "0":
         outcomes.record(directory, "done", "")
+
+
+def killed(directory: Path) -> None:
+    """The second process is killed, while the first one waits for a number of it."""
+    with failures.written_down(directory), joined() as world:
+        if not world.leads:
+            os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            dist.broadcast(torch.zeros(1), src=1)
+        except RuntimeError as error:
+            outcomes.record(directory, "failed", str(error))
+            raise

@@ -6,6 +6,7 @@ from framework.errors import UserError
 from framework.grid.resources import Resources
 from framework.launching.executors import _sbatch_options
 from framework.launching.processes import check
+from framework.launching.states import read_states
 
 from .conftest import run_all, states, toy_plan, until
 
@@ -55,3 +56,15 @@ def test_a_local_job_starts_the_processes_of_a_run(grid):
     seen = [(run / f"rank-{rank}").read_text().split() for rank in (0, 1)]
     assert [name for name, *_ in seen] == ["0", "1"]
     assert seen[0][1:] == seen[1][1:]  # world size and where to meet
+
+
+def test_a_process_that_is_killed_is_named_whatever_the_others_say(grid):
+    planned = toy_plan("launch.processes = 2", "grid.axes = {}", "grid.seeds = 1")
+    run_all(planned, grid, runner="tests.framework.launching.ranked:killed")
+    words = "process 1 of 2 was killed by SIGKILL"
+
+    def is_named() -> bool:
+        (status,) = read_states(grid, planned.manifest(""))
+        return (status.state, status.cause) == ("failed", words)
+
+    until(is_named, words)  # the other one has said its own before
