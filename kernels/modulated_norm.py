@@ -11,18 +11,20 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from kernels.errors import check_norm
+from kernels.errors import FLASH_DTYPES, check_norm
 from kernels.launch import INTERPRETED
 from kernels.modulated_norm_launch import run_backward, run_forward
 from kernels.operations import (
     NORMS,
     TAGS,
+    LastPass,
     below_autograd,
+    call,
     compiled_here,
     implement,
     passing_through,
 )
-from kernels.transforms import split_dual
+from kernels.transforms import NORM, split_dual
 
 LARGEST = 4096  # numbers in a row that its program holds in registers
 
@@ -39,6 +41,7 @@ NORMS.define(
 )
 forward_op = torch.ops.tvmlab_norm.modulated_norm.default
 backward_op = torch.ops.tvmlab_norm.modulated_norm_backward.default
+_last_pass = LastPass(backward_op, lambda *args: below_autograd(backward_op, args), NORM)
 
 
 def modulated_norm(
@@ -62,6 +65,8 @@ def modulated_norm(
         TypeError: a dtype has no kernel.
         ValueError: shapes or devices do not fit.
     """
+    if dtype not in FLASH_DTYPES:
+        raise TypeError(f"dtype is {dtype}: norms have kernels for bf16, fp16 and fp32")
     _check(x, vectors, branch)
     (x, tx), (vectors, tvectors) = split_dual(x), split_dual(vectors)
     a, ta = (None, None) if branch is None else split_dual(branch)
@@ -70,7 +75,7 @@ def modulated_norm(
         tvectors = torch.zeros_like(vectors) if tvectors is None else tvectors
         ta = torch.zeros_like(a) if ta is None and a is not None else ta
     args = (x, tx, a, ta, vectors, tvectors, eps, dtype)
-    u, tu, y, ty = _with_tokens(args, forward_op(*args))
+    u, tu, y, ty = _with_tokens(args, call(forward_op, _ModulatedNorm, args, 6, NORM))
     if tx is None:
         return u, y
     return forward_ad.make_dual(u, tu), forward_ad.make_dual(y, ty)
@@ -112,7 +117,7 @@ class _ModulatedNorm(torch.autograd.Function):
         x, tx, *_ = given
         dy = torch.zeros_like(x, dtype=ctx.dtype) if dy is None else dy
         dty = torch.zeros_like(dy) if dty is None and tx is not None else dty
-        *grads, sums, tsums, _, _ = backward_op(*given, du, dtu, dy, dty, ctx.eps, False)
+        *grads, sums, tsums, _, _ = _last_pass(*given, du, dtu, dy, dty, ctx.eps, False)
         tokens = [None if x is None else grad for x, grad in zip(given, grads)]
         parts = zip(given[4:], (sums, tsums))
         vectors = [None if x is None else part.sum(dim=1).to(x.dtype) for x, part in parts]
@@ -128,8 +133,8 @@ def _with_tokens(args: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> tuple[Te
     return u, tu, y, ty
 
 
-implement(NORMS, "modulated_norm", run_forward)
-implement(NORMS, "modulated_norm_backward", run_backward)
-NORMS.impl(
-    "modulated_norm", passing_through(forward_op, _ModulatedNorm, 6, _with_tokens), "Autograd"
-)
+implement(
+    NORMS, "modulated_norm", run_forward,
+    passing_through(forward_op, _ModulatedNorm, 6, _with_tokens, NORM), NORM,
+)  # fmt: skip
+implement(NORMS, "modulated_norm_backward", run_backward, _last_pass.rule, NORM)

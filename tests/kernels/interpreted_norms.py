@@ -76,6 +76,53 @@ def test_what_passes_through_is_there_without_compiler_and_gradient(function):
         assert torch.equal(function(x), x[..., -function(x).shape[-1] :])
 
 
+NORMS = {
+    "modulated": lambda x: modulated_norm(x, torch.zeros(2, 2, 24), EPS, torch.float32)[1],
+    "heads": lambda x: head_norm(x, torch.ones(4), torch.ones(4), 2, EPS)[0].flatten(2),
+}
+
+
+def tokens():
+    return torch.randn(2, 3, 24, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+def test_torch_func_grad_is_torchs_own(norm):
+    leaf = tokens().requires_grad_()
+    (expected,) = torch.autograd.grad(norm(leaf).sin().sum(), leaf)
+    assert torch.equal(torch.func.grad(lambda x: norm(x).sin().sum())(tokens()), expected)
+
+
+@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+def test_a_second_reverse_pass_is_refused(norm):
+    leaf = tokens().requires_grad_()
+    (gradient,) = torch.autograd.grad(norm(leaf).sin().sum(), leaf, create_graph=True)
+    with pytest.raises(NotImplementedError, match="the fused norm has no rule for a second"):
+        torch.autograd.grad(gradient.square().sum(), leaf)
+
+
+@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+def test_other_transforms_are_refused(norm):
+    x = tokens()
+
+    def slope(x):
+        return torch.func.jvp(norm, (x,), (x,))[1]
+
+    with pytest.raises(NotImplementedError, match="fold the mapped dimension"):
+        torch.vmap(norm)(x[None])
+    with pytest.raises(NotImplementedError, match="nested forward mode"):
+        torch.func.jvp(slope, (x,), (x,))
+    with pytest.raises(NotImplementedError, match="nested forward mode"):
+        torch.func.jvp(torch.func.grad(lambda x: norm(x).sin().sum()), (x,), (x,))
+
+
+def test_scales_of_heads_have_no_tangents():
+    with pytest.raises(NotImplementedError, match="not of its scales"):
+        torch.func.jvp(
+            lambda s: head_norm(tokens(), s, s, 2, EPS)[0], (torch.ones(4),), (torch.ones(4),)
+        )
+
+
 def lean(backwards):
     """A compiler of nothing but what LeanGraph and the partitioner do; keeps backward graphs."""
     from functorch.compile import make_boxed_func

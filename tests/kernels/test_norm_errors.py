@@ -22,7 +22,14 @@ def test_modulated_norm(refused, error, words):
         modulated_norm(x, vectors, 1e-6, torch.float32)
 
 
+def test_modulated_norm_gives_floating_point_numbers():
+    with pytest.raises(TypeError, match=r"dtype is torch.int32"):
+        modulated_norm(torch.zeros(2, 4, 8), torch.zeros(2, 2, 8), 1e-6, torch.int32)
+
+
 def test_head_norm():
+    with pytest.raises(ValueError, match=r"and needs .B, N, 3 x 0 heads"):
+        head_norm(torch.zeros(2, 4, 24), torch.ones(4), torch.ones(4), 0, 1e-6)
     with pytest.raises(ValueError, match=r"qkv has shape .2, 4, 25., and needs"):
         head_norm(torch.zeros(2, 4, 25), torch.ones(4), torch.ones(4), 2, 1e-6)
 
