@@ -17,7 +17,7 @@ from kernels.errors import (
 )
 from kernels.launch import INTERPRETED
 from kernels.ops import forward
-from kernels.transforms import Level, refuse_tangents, split_dual, surrounding
+from kernels.transforms import ATTENTION, Level, refuse_tangents, split_dual, surrounding
 
 log = logging.getLogger("tvmlab.kernels")
 _said: set[str] = set()
@@ -60,7 +60,7 @@ def flash_attention(
     """
     refuse_mask_and_dropout(attn_mask, dropout_p)
     check_inputs(q, k, v)
-    level = surrounding((q, k, v))
+    level = surrounding((q, k, v), ATTENTION)
     (q, tq), (k, tk), (v, tv) = split_dual(q), split_dual(k), split_dual(v)
     a = default_scale(q, scale)
     check_flash(q, a, INTERPRETED)
@@ -205,9 +205,9 @@ def attention_jvp(
     if tq is None and tk is None and tv is None:
         o = scaled_dot_product_attention(q, k, v, scale=a, is_causal=causal)
         return o, torch.zeros_like(o)
-    level = surrounding(six)
+    level = surrounding(six, ATTENTION)
     if level is not Level.DISPATCHED:  # there the op itself refuses them
-        refuse_tangents(six)
+        refuse_tangents(six, ATTENTION)
     return forward(level, *six, a, causal, tf32)
 
 

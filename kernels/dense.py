@@ -10,10 +10,17 @@ import torch
 from torch import Tensor
 
 from kernels.errors import check_inputs, refuse_mask_and_dropout
+from kernels.transforms import split_dual
 
 
 def default_scale(q: Tensor, scale: float | None) -> float:
-    """The scale a of S = a q k^T: 1 / sqrt(D) unless given."""
+    """The scale a of S = a q k^T: 1 / sqrt(D) unless given.
+
+    Raises:
+        TypeError: it is a tensor, whose gradient would be lost.
+    """
+    if isinstance(scale, Tensor):
+        raise TypeError("scale must be a number: multiply q by one that is learned")
     return 1.0 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
 
 
@@ -52,7 +59,20 @@ def dense_attention(
         keep = torch.ones(s.shape[-2:], dtype=torch.bool, device=s.device).tril()
         s = s.masked_fill(~keep, float("-inf"))
     accurate = torch.float64 if s.dtype == torch.float64 else torch.float32
-    return torch.softmax(s, dim=-1, dtype=accurate).to(v.dtype) @ v
+    return _softmax(s, accurate).to(v.dtype) @ v
+
+
+def _softmax(s: Tensor, dtype: torch.dtype) -> Tensor:
+    """exp(s) / sum exp(s) along the last axis, in dtype.
+
+    Under forward_ad torch's own writes the tangent over what its reverse rule has kept.
+    """
+    usual = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    if usual or split_dual(s)[1] is None:
+        return torch.softmax(s, dim=-1, dtype=dtype)
+    s = s.to(dtype)
+    e = (s - s.amax(-1, keepdim=True).detach()).exp()
+    return e / e.sum(-1, keepdim=True)
 
 
 def dense_attention_jvp(

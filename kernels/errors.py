@@ -101,10 +101,10 @@ def check_flash(q: Tensor, scale: float, interpreted: bool) -> None:
         raise NotImplementedError(f"flash_jvp needs scale > 0, got {scale}: use the dense backend")
 
 
-def check_norm(
+def check_fused(
     tensors: Mapping[str, tuple[Tensor, tuple[int, ...]]], row: int, longest: int, interpreted: bool
 ) -> None:
-    """What the kernels of norms need of tensors, each given by name with the shape it has to have.
+    """What fused kernels need of tensors, each given by name with the shape it has to have.
 
     Args:
         row: how many numbers are normalised together, `longest` at most.
@@ -115,13 +115,13 @@ def check_norm(
     """
     for name, (x, shape) in tensors.items():
         if x.dtype not in FLASH_DTYPES:
-            raise TypeError(f"{name} is {x.dtype}: norms have kernels for bf16, fp16 and fp32")
+            raise TypeError(f"{name} is {x.dtype}: there are kernels for bf16, fp16 and fp32")
         if x.device.type != "cuda" and not (interpreted and x.device.type == "cpu"):
             raise ValueError(
-                f"{name} is on {x.device}: the kernels of norms need an NVIDIA GPU (or Python "
+                f"{name} is on {x.device}: the kernels need an NVIDIA GPU (or Python "
                 "started with TRITON_INTERPRET=1, to test them on a CPU)"
             )
         if tuple(x.shape) != shape:
             raise ValueError(f"{name} has shape {tuple(x.shape)}, and needs {shape}")
     if row > longest:
-        raise ValueError(f"the kernels of norms take up to {longest} numbers together, not {row}")
+        raise ValueError(f"the kernels take up to {longest} numbers together, not {row}")

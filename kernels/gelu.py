@@ -6,17 +6,21 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from kernels.errors import check_fused
 from kernels.gelu_kernels import gelu_backward_kernel, gelu_forward_kernel
+from kernels.launch import INTERPRETED
 from kernels.launcher import launch
 from kernels.operations import (
     NORMS,
     TAGS,
+    LastPass,
     below_autograd,
+    call,
     compiled_here,
     implement,
     passing_through,
 )
-from kernels.transforms import split_dual
+from kernels.transforms import GELU, split_dual
 
 NUMBERS = 1024  # that a program has in registers at a time
 PROGRAMS = 1056  # of the backward at least
@@ -30,6 +34,7 @@ NORMS.define(
 )
 forward_op = torch.ops.tvmlab_norm.gelu.default
 backward_op = torch.ops.tvmlab_norm.gelu_backward.default
+_last_pass = LastPass(backward_op, lambda *args: below_autograd(backward_op, args), GELU)
 
 
 def gelu(z: Tensor) -> Tensor:
@@ -39,9 +44,14 @@ def gelu(z: Tensor) -> Tensor:
 
     Args:
         z: any shape, on an NVIDIA GPU, 16 bits or float32.
+
+    Raises:
+        TypeError: the dtype has no kernel.
+        ValueError: z is not on a GPU.
     """
+    check_fused({"z": (z, tuple(z.shape))}, 0, 0, INTERPRETED)
     z, tz = split_dual(z)
-    h, th = forward_op(z, tz)
+    h, th = call(forward_op, _GELU, (z, tz), 2, GELU)
     if tz is None:
         return h
     dual: Tensor = forward_ad.make_dual(h, th)
@@ -110,10 +120,12 @@ class _GELU(torch.autograd.Function):
         if dth is None:  # a detached tangent, or none
             tz = None
         dh = torch.zeros_like(z) if dh is None else dh
-        dz, dtz, *_ = backward_op(z, tz, dh, dth, False)
+        dz, dtz, *_ = _last_pass(z, tz, dh, dth, False)
         return dz, None if tz is None else dtz
 
 
-implement(NORMS, "gelu", run_forward)
-implement(NORMS, "gelu_backward", run_backward)
-NORMS.impl("gelu", passing_through(forward_op, _GELU, 2, lambda _, outputs: outputs), "Autograd")
+implement(
+    NORMS, "gelu", run_forward,
+    passing_through(forward_op, _GELU, 2, lambda _, outputs: outputs, GELU), GELU,
+)  # fmt: skip
+implement(NORMS, "gelu_backward", run_backward, _last_pass.rule, GELU)

@@ -11,18 +11,20 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from kernels.errors import check_norm
+from kernels.errors import check_fused
 from kernels.head_norm_launch import parts_of, run_backward, run_forward
 from kernels.launch import INTERPRETED
 from kernels.operations import (
     NORMS,
     TAGS,
+    LastPass,
     below_autograd,
+    call,
     compiled_here,
     implement,
     passing_through,
 )
-from kernels.transforms import split_dual
+from kernels.transforms import NORM, split_dual
 
 LARGEST = 512  # head size
 
@@ -38,6 +40,7 @@ NORMS.define(
 )
 forward_op = torch.ops.tvmlab_norm.head_norm.default
 backward_op = torch.ops.tvmlab_norm.head_norm_backward.default
+_last_pass = LastPass(backward_op, lambda *args: below_autograd(backward_op, args), NORM)
 
 
 def head_norm(
@@ -62,9 +65,11 @@ def head_norm(
         ValueError: shapes or devices do not fit.
     """
     _check(qkv, q_scale, k_scale, heads)
+    if any(split_dual(scale)[1] is not None for scale in (q_scale, k_scale)):
+        raise NotImplementedError("the fused norm takes tangents of qkv alone, not of its scales")
     qkv, tqkv = split_dual(qkv)
     args = (qkv, tqkv, q_scale, k_scale, heads, eps)
-    q, tq, k, tk, v, tv = _with_values(args, forward_op(*args))
+    q, tq, k, tk, v, tv = _with_values(args, call(forward_op, _HeadNorm, args, 4, NORM))
     if tqkv is None:
         return q, k, v
     dual = forward_ad.make_dual
@@ -72,13 +77,13 @@ def head_norm(
 
 
 def _check(qkv: Tensor, q_scale: Tensor, k_scale: Tensor, heads: int) -> None:
-    if qkv.dim() != 3 or qkv.shape[2] % (3 * heads):
+    if qkv.dim() != 3 or heads < 1 or qkv.shape[2] % (3 * heads):
         shape = tuple(qkv.shape)
         raise ValueError(f"qkv has shape {shape}, and needs (B, N, 3 x {heads} heads x D)")
     B, N, width = qkv.shape
     D = width // (3 * heads)
     tensors = {"qkv": (qkv, (B, N, width)), "q_scale": (q_scale, (D,)), "k_scale": (k_scale, (D,))}
-    check_norm(tensors, D, LARGEST, INTERPRETED)
+    check_fused(tensors, D, LARGEST, INTERPRETED)
 
 
 def takes(qkv: Tensor, heads: int) -> bool:
@@ -110,7 +115,7 @@ class _HeadNorm(torch.autograd.Function):
             else each
             for k, each in enumerate(cotangents)
         ]
-        dqkv, dtqkv, *sums, _ = backward_op(qkv, tqkv, *scales, ctx.heads, *filled, ctx.eps)
+        dqkv, dtqkv, *sums, _ = _last_pass(qkv, tqkv, *scales, ctx.heads, *filled, ctx.eps)
         of_scales = [part.sum(dim=(0, 1)).to(s.dtype) for part, s in zip(sums, scales)]
         return dqkv, None if tqkv is None else dtqkv, *of_scales, None, None
 
@@ -125,6 +130,8 @@ def _with_values(args: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> tuple[Te
     return *normalised, v, tv
 
 
-implement(NORMS, "head_norm", run_forward)
-implement(NORMS, "head_norm_backward", run_backward)
-NORMS.impl("head_norm", passing_through(forward_op, _HeadNorm, 4, _with_values), "Autograd")
+implement(
+    NORMS, "head_norm", run_forward,
+    passing_through(forward_op, _HeadNorm, 4, _with_values, NORM), NORM,
+)  # fmt: skip
+implement(NORMS, "head_norm_backward", run_backward, _last_pass.rule, NORM)

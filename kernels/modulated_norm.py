@@ -11,18 +11,20 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from kernels.errors import check_norm
+from kernels.errors import FLASH_DTYPES, check_fused
 from kernels.launch import INTERPRETED
 from kernels.modulated_norm_launch import run_backward, run_forward
 from kernels.operations import (
     NORMS,
     TAGS,
+    LastPass,
     below_autograd,
+    call,
     compiled_here,
     implement,
     passing_through,
 )
-from kernels.transforms import split_dual
+from kernels.transforms import NORM, split_dual
 
 LARGEST = 4096  # numbers in a row that its program holds in registers
 
@@ -43,6 +45,7 @@ NORMS.define(
 )
 forward_op = torch.ops.tvmlab_norm.modulated_norm.default
 backward_op = torch.ops.tvmlab_norm.modulated_norm_backward.default
+_last_pass = LastPass(backward_op, lambda *args: below_autograd(backward_op, args), NORM)
 
 
 def modulated_norm(
@@ -73,6 +76,8 @@ def modulated_norm(
         TypeError: a dtype has no kernel.
         ValueError: shapes or devices do not fit.
     """
+    if dtype not in FLASH_DTYPES:
+        raise TypeError(f"dtype is {dtype}: there are kernels for bf16, fp16 and fp32")
     _check(x, vectors, branch)
     given = (x, branch, *(earlier or (None, None)), vectors)
     pairs: list[tuple[Tensor | None, Tensor | None]]
@@ -81,7 +86,7 @@ def modulated_norm(
     if dual:
         pairs = [(p, _zero_like(p) if t is None else t) for p, t in pairs]
     args = (*(each for pair in pairs for each in pair), eps, dtype, add_up)
-    u, tu, y, ty = _with_tokens(args, forward_op(*args))
+    u, tu, y, ty = _with_tokens(args, call(forward_op, _ModulatedNorm, args, 10, NORM))
     if not dual:
         return u, y
     return forward_ad.make_dual(u, tu), forward_ad.make_dual(y, ty)
@@ -98,7 +103,7 @@ def _check(x: Tensor, vectors: Tensor, branch: Tensor | None) -> None:
     tensors = {"x": (x, shape), "vectors": (vectors, (B, 2 if branch is None else 3, D))}
     if branch is not None:
         tensors["branch"] = (branch, shape)
-    check_norm(tensors, D, LARGEST, INTERPRETED)
+    check_fused(tensors, D, LARGEST, INTERPRETED)
 
 
 def takes(x: Tensor) -> bool:
@@ -127,7 +132,7 @@ class _ModulatedNorm(torch.autograd.Function):
         x, tx, *_ = given
         dy = torch.zeros_like(x, dtype=ctx.dtype) if dy is None else dy
         dty = torch.zeros_like(dy) if dty is None and tx is not None else dty
-        *grads, sums, tsums, _, _, _ = backward_op(*given, du, dtu, dy, dty, ctx.eps, False)
+        *grads, sums, tsums, _, _, _ = _last_pass(*given, du, dtu, dy, dty, ctx.eps, False)
         tokens = [None if x is None else grad for x, grad in zip(given, grads)]
         parts = zip(given[8:], (sums, tsums))
         vectors = [None if x is None else part.sum(dim=1).to(x.dtype) for x, part in parts]
@@ -143,8 +148,8 @@ def _with_tokens(args: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> tuple[Te
     return u, tu, y, ty
 
 
-implement(NORMS, "modulated_norm", run_forward)
-implement(NORMS, "modulated_norm_backward", run_backward)
-NORMS.impl(
-    "modulated_norm", passing_through(forward_op, _ModulatedNorm, 10, _with_tokens), "Autograd"
-)
+implement(
+    NORMS, "modulated_norm", run_forward,
+    passing_through(forward_op, _ModulatedNorm, 10, _with_tokens, NORM), NORM,
+)  # fmt: skip
+implement(NORMS, "modulated_norm_backward", run_backward, _last_pass.rule, NORM)

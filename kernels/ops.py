@@ -4,6 +4,7 @@ Defined with torch.library's lower layer: its decorator `custom_op` costs some 2
 a call more on the host, and training at 256 tokens is bound by that.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor
 
 from kernels.launch import attention_jvp, attention_jvp_backward
 from kernels.launcher import on_device
-from kernels.operations import TAGS, below_autograd, implement, tracked
-from kernels.transforms import VMAP, Level, only_plain, refuse_tangents
+from kernels.operations import TAGS, LastPass, below_autograd, implement, tracked
+from kernels.transforms import ATTENTION, Level, only_plain, refuse_tangents
 
 _library = torch.library.Library("tvmlab_kernels", "DEF")
 _INPUTS = "Tensor q, Tensor k, Tensor v, Tensor? tq, Tensor? tk, Tensor? tv"
@@ -30,13 +31,11 @@ _library.define(
 forward_op = torch.ops.tvmlab_kernels.attention_jvp.default
 backward_op = torch.ops.tvmlab_kernels.attention_jvp_backward.default
 
-_DOUBLE = (
-    "attention has no rule for a second reverse pass: use the dense backend, "
-    "or drop create_graph=True"
-)
+_run_forward = on_device(attention_jvp)
+_run_backward = on_device(attention_jvp_backward)
 
 
-def _run_below_autograd(op: Any, run: Any, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
+def _run_below_autograd(op: Any, run: Any, *args: Any) -> tuple[Tensor, ...]:
     """Run the op under torch's autograd: at once on plain tensors, else through the dispatcher."""
     functional = torch._C._are_functorch_transforms_active()
     tensors = tuple([x for x in args if isinstance(x, Tensor)])
@@ -45,12 +44,18 @@ def _run_below_autograd(op: Any, run: Any, args: tuple[Any, ...]) -> tuple[Tenso
     return found
 
 
+_forward_below_autograd = partial(_run_below_autograd, forward_op, _run_forward)
+_last_pass = LastPass(
+    backward_op, partial(_run_below_autograd, backward_op, _run_backward), ATTENTION
+)
+
+
 class _Attention(torch.autograd.Function):
     """Reverse rule of the forward op."""
 
     @staticmethod
     def forward(*args: Any) -> tuple[Tensor, ...]:
-        return _run_below_autograd(forward_op, _run_forward, args)
+        return _forward_below_autograd(*args)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -92,22 +97,6 @@ class _EagerAttention(torch.autograd.Function):
         return _Attention.backward(ctx, *grads)
 
 
-class _AttentionBackward(torch.autograd.Function):
-    """The backward op has no reverse rule of its own; saying so is better than zeros."""
-
-    @staticmethod
-    def forward(*args: Any) -> tuple[Tensor, ...]:
-        return _run_below_autograd(backward_op, _run_backward, args)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        raise NotImplementedError(_DOUBLE)
-
-
 def forward(level: Level, *args: Any) -> tuple[Tensor, Tensor]:
     """o and to by the shortest way there is; args as the forward op takes them."""
     found: tuple[Tensor, ...]
@@ -124,46 +113,21 @@ def forward(level: Level, *args: Any) -> tuple[Tensor, Tensor]:
 
 def _backward(*args: Any) -> tuple[Tensor, ...]:
     found: tuple[Tensor, ...]
-    if torch._C._are_functorch_transforms_active():
-        found = _AttentionBackward.apply(*args)
-    elif torch.compiler.is_compiling() or torch.is_grad_enabled() or not only_plain(args[:12]):
-        found = backward_op(*args)
+    functional = torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling()
+    if functional or torch.is_grad_enabled() or not only_plain(args[:12]):
+        found = _last_pass(*args)
     else:
         found = _run_backward(*args)
     return found
 
 
-def _with_autograd(function: type[torch.autograd.Function], op: Any, run: Any, tensors: int) -> Any:
-    """The op's kernel for torch's autograd keys: `tensors` of its arguments may be tracked."""
-
-    def rule(*args: Any) -> Any:
-        refuse_tangents(args[:tensors])
-        if tracked(args[:tensors]):
-            return function.apply(*args)
-        return _run_below_autograd(op, run, args)
-
-    return rule
+def _rule(*args: Any) -> tuple[Tensor, ...]:
+    """The forward op's kernel for torch's autograd keys."""
+    refuse_tangents(args[:6], ATTENTION)
+    found: tuple[Tensor, ...]
+    found = _Attention.apply(*args) if tracked(args[:6]) else _forward_below_autograd(*args)
+    return found
 
 
-def _refuse_vmap(info: Any, in_dims: Any, *args: Any) -> Any:
-    raise NotImplementedError(VMAP)
-
-
-_run_forward = on_device(attention_jvp)
-_run_backward = on_device(attention_jvp_backward)
-
-
-def _register(name: str, run: Any, autograd: Any) -> None:
-    implement(_library, name, run)
-    _library.impl(name, autograd, "Autograd")
-    torch.library.register_vmap(f"tvmlab_kernels::{name}", _refuse_vmap, lib=_library)
-
-
-_register(
-    "attention_jvp", attention_jvp,
-    _with_autograd(_Attention, forward_op, _run_forward, 6),
-)  # fmt: skip
-_register(
-    "attention_jvp_backward", attention_jvp_backward,
-    _with_autograd(_AttentionBackward, backward_op, _run_backward, 12),
-)  # fmt: skip
+implement(_library, "attention_jvp", attention_jvp, _rule, ATTENTION)
+implement(_library, "attention_jvp_backward", attention_jvp_backward, _last_pass.rule, ATTENTION)

@@ -22,6 +22,7 @@ from .figures.style import INK, SETTINGS, SOFT, canvas
 
 NAMES = {"agreement": "class agreement", "fd": "FD"}
 INCHES = 0.27  # of an image
+LEAST = 7  # images that a panel has room for: its scores take as much
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,9 @@ def _shown(scores: Iterable[tuple[str, float]]) -> str:
 
 def _draw(panels: Sequence[Panel], columns: int, path: Path) -> None:
     rows = len(panels[0].images) // columns
+    width, height = (INCHES * max(LEAST, number) for number in (columns, rows))
     with mpl.rc_context(SETTINGS):
-        figure, axes = canvas(
-            INCHES * columns * len(panels) + 0.4, INCHES * rows + 0.6, len(panels)
-        )
+        figure, axes = canvas(width * len(panels) + 0.4, height + 0.6, len(panels))
         for ax, panel in zip(axes, panels, strict=True):
             ax.imshow(_sheet(panel.images, columns), cmap="gray", interpolation="nearest")
             ax.set_title(panel.title, color=INK, pad=14)

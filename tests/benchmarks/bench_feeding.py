@@ -10,7 +10,7 @@ what a disk adds is not measured.
 `rate` is what `Latents.examples` returns a second, in one thread and in as many as `Batches` reads
 with, and in two processes that share the file. `step` trains XL/2 (bf16, compiled, 32 images) from
 the file and then from one batch that is held on the device: what lies between their means is the
-time that a step waits for data, of which issue 5 allows 2 %; beside it the time that the host
+time that a step waits for data, of which 2 % are allowed; beside it the time that the host
 spends in making a batch, most of which the device does not see. `shared` is the same with two
 processes, where there are two GPUs. Some 80 s on two GPUs with warm compile caches.
 

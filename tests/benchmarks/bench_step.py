@@ -8,7 +8,7 @@ compile cache, and takes whole steps: data, loss, gradient, optimizer and both a
 as A,B start and compile together and then measure one after the other. The floor is the step's
 matrix products at the 798 TFLOP/s that a large bf16 product reaches on an H100 or H200. Results are
 written after each case, so that a call that is cut keeps what it has. Without arguments it is the
-whole table of issue 5, some six minutes on a GPU, the most important cases first.
+whole table, some six minutes on a GPU, the most important cases first.
 
 `--rehearse` shrinks every case and says so in everything it writes: for a CPU.
 """

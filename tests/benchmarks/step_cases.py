@@ -13,7 +13,7 @@ class Case:
     """What is measured.
 
     `released` is the released code on an H100 (PAPER.md), `first` a first compiled version there,
-    `reach` what issue 5 asks for and `dream` what it hopes for. With `runs` the case is packed: so
+    `reach` what is asked for and `dream` what is hoped for. With `runs` the case is packed: so
     many processes of it share the GPU, and steps are counted in windows with 1, 2, 4, ... of them
     at work.
     """

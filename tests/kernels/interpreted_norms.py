@@ -12,6 +12,7 @@ from components.qk_norms.rms import QKRMS
 from framework.passes import block_jvp
 from framework.training.graph_passes import LeanGraph
 from kernels import flash_attention
+from kernels.gelu import gelu
 from kernels.head_norm import head_norm
 from kernels.modulated_norm import modulated_norm
 from tests.kernels.norm_checks import (
@@ -106,6 +107,54 @@ def test_what_passes_through_is_there_without_compiler_and_gradient(function):
     x = torch.randn(2, 3, 24, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.equal(function(x), x[..., -function(x).shape[-1] :])
+
+
+OPERATIONS = {
+    "modulated": lambda x: modulated_norm(x, torch.zeros(2, 2, 24), EPS, torch.float32)[1],
+    "heads": lambda x: head_norm(x, torch.ones(4), torch.ones(4), 2, EPS)[0].flatten(2),
+    "gelu": gelu,
+}
+
+
+def tokens():
+    return torch.randn(2, 3, 24, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_torch_func_grad_is_torchs_own(operation):
+    leaf = tokens().requires_grad_()
+    (expected,) = torch.autograd.grad(operation(leaf).sin().sum(), leaf)
+    assert torch.equal(torch.func.grad(lambda x: operation(x).sin().sum())(tokens()), expected)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_a_second_reverse_pass_is_refused(operation):
+    leaf = tokens().requires_grad_()
+    (gradient,) = torch.autograd.grad(operation(leaf).sin().sum(), leaf, create_graph=True)
+    with pytest.raises(NotImplementedError, match="has no rule for a second reverse pass"):
+        torch.autograd.grad(gradient.square().sum(), leaf)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_other_transforms_are_refused(operation):
+    x = tokens()
+
+    def slope(x):
+        return torch.func.jvp(operation, (x,), (x,))[1]
+
+    with pytest.raises(NotImplementedError, match="fold the mapped dimension"):
+        torch.vmap(operation)(x[None])
+    with pytest.raises(NotImplementedError, match="nested forward mode"):
+        torch.func.jvp(slope, (x,), (x,))
+    with pytest.raises(NotImplementedError, match="nested forward mode"):
+        torch.func.jvp(torch.func.grad(lambda x: operation(x).sin().sum()), (x,), (x,))
+
+
+def test_scales_of_heads_have_no_tangents():
+    with pytest.raises(NotImplementedError, match="not of its scales"):
+        torch.func.jvp(
+            lambda s: head_norm(tokens(), s, s, 2, EPS)[0], (torch.ones(4),), (torch.ones(4),)
+        )
 
 
 def lean(backwards):

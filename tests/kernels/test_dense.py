@@ -2,6 +2,7 @@ import itertools
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 import kernels
 
@@ -45,3 +46,24 @@ def test_nested_forward_mode_and_vmap():
     _, second = torch.func.jvp(tangent, (q,), (tq,))
     assert second.abs().max() > 0
     assert torch.vmap(tangent)(q[None]).shape == (1, *q.shape)
+
+
+def test_reverse_mode_over_forward_ad_is_that_over_func_jvp():
+    q, k, v, tq, *_ = tensors()
+
+    def gradient(to):
+        return torch.autograd.grad(to.sin().sum(), q)[0]
+
+    def attend(q):
+        return kernels.attention(q, k, v, causal=True)
+
+    q.requires_grad_()
+    with forward_ad.dual_level():
+        found = gradient(forward_ad.unpack_dual(attend(forward_ad.make_dual(q, tq))).tangent)
+    torch.testing.assert_close(found, gradient(torch.func.jvp(attend, (q,), (tq,))[1]))
+
+
+def test_a_learned_scale_is_refused():
+    q, k, v, *_ = tensors()
+    with pytest.raises(TypeError, match="multiply q by one that is learned"):
+        kernels.dense_attention(q, k, v, scale=torch.tensor(0.5, requires_grad=True))

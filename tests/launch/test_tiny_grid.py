@@ -177,6 +177,23 @@ def test_samples_are_drawn_from_any_weights(grid, tmp_path):
     assert sheets[0] == sheets[1] != sheets[2]
 
 
+def test_a_poster_shows_what_was_recorded(grid, tmp_path):
+    path, run = tmp_path / "new" / "poster.svg", first(grid)
+    result = here("sample.py", run, "--nfe", 1, 2, "--count", 2, "--poster", path)
+    assert (result.returncode, result.stdout) == (0, f"{path}  (step 20)\n"), result.stderr
+    drawn = path.read_text()
+    assert drawn.count("<image ") == 3
+    assert all(f"<!-- {t} -->" in drawn for t in ("1 evaluation", "2 evaluations"))
+    rows = read_run(run).evaluations.query("step == 20 and nfe == 1 and weights == 'evaluation'")
+    means = rows.groupby("metric")["value"].mean()
+    agreement, fd = (means.filter(like=name).item() for name in ("agreement", "fd"))
+    shown = f"class agreement {agreement:.3g}, FD {fd:.3g}"
+    assert f"<!-- {shown} -->" in drawn
+    blocked = here("sample.py", run, "--count", 2, "--poster", path / "below.png")
+    assert blocked.returncode == 2
+    assert "choose another --poster" in blocked.stderr
+
+
 def test_scores_are_measured_again_and_appended(grid, tmp_path):
     copy = shutil.copytree(grid, tmp_path / "grid")
     before = read_run(first(copy)).evaluations
