@@ -18,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 import kernels
+from tests.benchmarks.gpu_times import MIB, median_milliseconds
 
 pytestmark = [
     pytest.mark.gpu,
@@ -25,7 +26,6 @@ pytestmark = [
 ]
 SHAPES = [(32, 18, 256, 64), (8, 18, 1024, 64), (1, 24, 8192, 64), (1, 24, 8192, 128)]
 FORWARD_PRODUCTS, BACKWARD_PRODUCTS = 6, 21
-MIB = 2**20
 
 
 def draw(shape: tuple[int, ...]) -> list[Tensor]:
@@ -94,30 +94,6 @@ class GpuClock:
     def __call__(self) -> float:
         torch.cuda.synchronize()
         return time.perf_counter()
-
-
-def median_milliseconds(run: Callable[[], object], *, milliseconds: float = 150.0) -> float:
-    """Median over calls between GPU events, the L2 cache cleared before each.
-
-    Calls are queued without waiting, as in training: the host runs ahead of the GPU.
-    """
-    cache = torch.empty(256 * MIB, dtype=torch.int8, device="cuda")
-
-    def queue(calls: int) -> list[float]:
-        events = []
-        for _ in range(calls):
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            cache.zero_()
-            begin.record()
-            run()
-            end.record()
-            events.append((begin, end))
-        torch.cuda.synchronize()
-        return sorted(begin.elapsed_time(end) for begin, end in events)
-
-    estimate = queue(5)[2]
-    times = queue(max(5, min(200, int(milliseconds / estimate))))
-    return times[len(times) // 2]
 
 
 @pytest.mark.parametrize("name", RUNS)
