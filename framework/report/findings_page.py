@@ -18,6 +18,7 @@ from framework.launching.outcomes import ENDED
 from . import figures
 from .analysis import Analysis, analyse
 from .claims import Outcome, outcomes
+from .figures.labels import BASELINE
 from .figures.style import SETTINGS
 from .findings_cost import NOT_RUN, cost
 from .grid_results import GridResults
@@ -26,7 +27,6 @@ from .metric_rows import MetricTable, metric_table
 from .numbers import DASH, decimals_for, fixed, interval, probability
 from .rendering import LOADER, table_cell
 
-BASELINE = "baseline"
 SETTINGS_SHOWN = ("train.steps", "train.batch_size", "evaluation.samples", "evaluation.blocks")
 
 

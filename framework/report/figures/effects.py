@@ -39,7 +39,7 @@ def draw_effects(analysis: Analysis) -> Figure | None:
     axes.axvline(0, color=INK, linewidth=1)
     axes.set_xlim(*span)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    labels = arm_labels(analysis.grid.arm_names)
+    labels = arm_labels(map(str, analysis.ranking.index))
     axes.set_yticks(range(len(rows)), [labels.of[str(arm)] for arm in rows.index])
     if labels.keys:
         axes.text(-0.02, 1.0, labels.keys, transform=axes.transAxes, ha="right", va="bottom",

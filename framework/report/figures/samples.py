@@ -64,7 +64,7 @@ def _matrix(analysis: Analysis, strips: dict[str, dict[int, Pictures]], nfes: li
     """Lay the strips out."""
     first = next(iter(next(iter(strips.values())).values()))
     pick = _pick(first, 8 if len(nfes) > 2 else 10)
-    labels = arm_labels(analysis.grid.arm_names)
+    labels = arm_labels(map(str, analysis.ranking.index))
     height = first[0].shape[1] / first[0].shape[2]
     cell = 6.0 / len(nfes)
     row = cell / len(pick) * height
@@ -85,9 +85,8 @@ def _matrix(analysis: Analysis, strips: dict[str, dict[int, Pictures]], nfes: li
                             interpolation="nearest", aspect="auto")  # fmt: skip
             if y == 0:
                 axes.set_title(f"{nfe} NFE", fontsize=9, loc="center")
-        mark = " (baseline)" if arm == analysis.baseline else ""
         panels[y][0].set_ylabel(
-            labels.of[arm] + mark, rotation=0, ha="right", va="center", fontsize=8
+            labels.marked(arm, analysis.baseline), rotation=0, ha="right", va="center", fontsize=8
         )
     if labels.keys:
         panels[0][0].annotate(

@@ -108,8 +108,8 @@ def grid_lines(axes: Axes, axis: str = "y") -> None:
 def legend(axes: Axes, analysis: Analysis, styles: Mapping[str, Pen], dots: bool = False) -> None:
     """Name the drawn arms below the axes, and say how many are grey (lines, or `dots`)."""
     handles, arms = axes.get_legend_handles_labels()
-    labels = arm_labels(analysis.grid.arm_names)
-    names = [labels.of[a] + (" (baseline)" if a == analysis.baseline else "") for a in arms]
+    labels = arm_labels(map(str, analysis.ranking.index))
+    names = [labels.marked(arm, analysis.baseline) for arm in arms]
     grey = sum(not pen.named for pen in styles.values())
     if grey:
         handles = [
