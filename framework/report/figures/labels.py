@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from os.path import commonprefix
+from itertools import takewhile
 
 from ..numbers import shorten
 
@@ -68,8 +68,11 @@ def _by_values(names: list[str]) -> tuple[str, dict[str, str]]:
 
 def _shared_words(names: list[str]) -> str:
     """The whole words that several names begin with."""
-    words = re.match(r".*[^A-Za-z0-9]", commonprefix(names)) if len(names) > 1 else None
-    return words[0] if words else ""
+    if len(names) < 2:
+        return ""
+    words = [re.findall("[A-Za-z0-9]*[^A-Za-z0-9]", name) for name in names]
+    same = takewhile(lambda several: len(set(several)) == 1, zip(*words, strict=False))
+    return "".join(first for first, *_ in same)
 
 
 def level(text: str) -> str:
