@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..analysis import Analysis
-from ..numbers import shorten
+from ..numbers import percent, shorten
 from .labels import level
 from .style import BLUE, INK, SKY, canvas, grid_lines, name_values
 
@@ -35,7 +35,7 @@ def draw_factors(analysis: Analysis) -> Figure | None:
             x, names, rotation=turn,
             ha="right" if turn else "center", fontsize=8,
         )  # fmt: skip
-        share = f"{100 * shares[factor]:.0f} % of the variance"
+        share = percent(shares[factor], 0).replace("%", "% of the variance")
         axes.set_title(f"{shorten(factor.rpartition('.')[2], 26)}\n{share}", fontsize=8.5)
         grid_lines(axes)
         axes.margins(x=0.1)
