@@ -16,9 +16,8 @@ from framework.grid.settings import Grid
 from framework.launching.outcomes import ENDED
 
 from . import figures
-from .analysis import Analysis, analyse
+from .analysis import BASELINE, Analysis, analyse
 from .claims import Outcome, outcomes
-from .figures.labels import BASELINE
 from .figures.style import SETTINGS
 from .findings_cost import NOT_RUN, cost
 from .grid_results import GridResults

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 
+from ..analysis import BASELINE
 from ..numbers import shorten
 
 WIDTH = 34
-BASELINE = "baseline"
 
 
 @dataclass(frozen=True)
