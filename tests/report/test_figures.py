@@ -79,4 +79,5 @@ def test_lines_are_no_wider_than_wanted():
     assert " ".join(lines) == text
     assert len(lines) > 1 and max(inches(line, 9) for line in lines) < 2.2
     assert folded(text, 20.0, 9) == text
+    assert inches("\n".join(lines), 9) == max(inches(line, 9) for line in lines)
     assert inches("", 9) == 0

@@ -2,15 +2,18 @@
 
 import textwrap
 
-from matplotlib.textpath import TextPath
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 SLACK = 1.05
 """What hinting may add to a line."""
 
 
 def inches(text: str, size: float) -> float:
-    """Width of a line of text in inches, at a size in points."""
-    return SLACK * float(TextPath((0, 0), text, size=size).get_extents().width) / 72 if text else 0
+    """Width of a text's widest line in inches, at a size in points."""
+    font, measure = FontProperties(size=size), text_to_path.get_text_width_height_descent
+    widths = [measure(line, font, ismath=False)[0] for line in text.splitlines()]
+    return SLACK * max(widths, default=0) / 72
 
 
 def folded(text: str, width: float, size: float) -> str:
