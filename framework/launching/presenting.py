@@ -139,10 +139,20 @@ def _report(grid: Path) -> None:
 
 
 def _seeds(decisions: Sequence[Decision], run: bool) -> str:
-    """Return '0, 1, 2' of the cells that run, '0 done, 1 failed' of those that are left."""
-    chosen = [decision for decision in decisions if decision.run == run]
-    states = [f" {d.state}" if d.state and (not run or d.step) else "" for d in chosen]
-    return ", ".join(f"{d.cell.seed}{state}" for d, state in zip(chosen, states, strict=True))
+    """Return '0, 1, 2' of the cells that run, '0 done, 1 failed' of those that are left.
+
+    Where values are tuned each has its line: 'lr=0.001: 0, 1, 2'.
+    """
+    lines: dict[str, list[str]] = {}
+    for decision in decisions:
+        if decision.run == run:
+            state = f" {decision.state}" if decision.state and (not run or decision.step) else ""
+            tried = view.tried(decision.cell.tuned)
+            lines.setdefault(tried, []).append(f"{decision.cell.seed}{state}")
+    return "\n".join(
+        f"{tried}: {', '.join(seeds)}" if tried else ", ".join(seeds)
+        for tried, seeds in lines.items()
+    )
 
 
 def _say(line: str) -> None:
