@@ -4,8 +4,9 @@ python launch/encode_latents.py --images imagenet256.zip --out latents/imagenet2
 python launch/encode_latents.py --images ILSVRC2012/train --crop 256 --out latents/imagenet256.h5
 python launch/encode_latents.py --verify latents/imagenet256.h5
 
-Labels come from dataset.json, or from the names of the folders. After a kill the same command goes
-on. The autoencoder is a folder or a name in the hub's cache; nothing is downloaded.
+Labels come from dataset.json, or from the names of the folders. Pictures of 16 bits, or with
+transparent pixels, are refused. After a kill the same command goes on. The autoencoder is a folder
+or a name in the hub's cache; nothing is downloaded.
 """
 
 from __future__ import annotations

@@ -72,15 +72,20 @@ def labels_of(source: Path, pictures: list[str], names: list[str], read: Reader)
 
 
 def decoded(name: str, data: bytes, crop: int | None = None) -> Tensor:
-    """Return one image (C, H, W) uint8, cut to crop x crop from its middle if that is given."""
+    """Return one image (C, H, W) uint8, cut to crop x crop from its middle if that is given.
+
+    C is 3, or 1 for a gray picture that is not cut; palettes, CMYK and the like become RGB. An
+    alpha channel that is opaque everywhere is left out.
+
+    Raises:
+        UserError: the image cannot be read, has samples of other than 8 bits, which would be cut
+            off at 255, or transparent pixels: whatever colour is below them, nobody has chosen it.
+    """
     try:
         if _suffix(name) == ".npy":
             array = np.load(io.BytesIO(data), allow_pickle=False)
         else:
-            opened_picture: Image.Image = Image.open(io.BytesIO(data))
-            picture = _cropped(opened_picture.convert("RGB"), crop) if crop else opened_picture
-            array = np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
-            array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+            array = _pixels(name, Image.open(io.BytesIO(data)), crop)
     except (OSError, ValueError, UnidentifiedImageError) as error:
         raise UserError(f"{name} is not an image that can be read: {error}") from error
     require(
@@ -89,6 +94,28 @@ def decoded(name: str, data: bytes, crop: int | None = None) -> Tensor:
         "are needed",
     )
     return torch.from_numpy(array.copy())
+
+
+def _pixels(name: str, picture: Image.Image, crop: int | None) -> np.ndarray:
+    """Return a picture as (C, H, W) uint8."""
+    require(
+        not picture.mode.startswith(("I", "F")),
+        f"{name} has samples of 16 or more bits (mode {picture.mode}): scale it to 8 bits, as "
+        "`magick IN -depth 8 OUT` does",
+    )
+    require(
+        not picture.has_transparency_data or _is_opaque(picture),
+        f"{name} has transparent pixels: lay it on a background, "
+        "as `magick IN -background white -alpha remove OUT` does",
+    )
+    gray = crop is None and picture.mode in ("1", "L")
+    picture = picture.convert("L" if gray else "RGB")
+    array = np.asarray(_cropped(picture, crop) if crop else picture)
+    return array[None] if gray else array.transpose(2, 0, 1)
+
+
+def _is_opaque(picture: Image.Image) -> bool:
+    return bool(np.asarray(picture.convert("RGBA"))[..., 3].min() == 255)
 
 
 def _cropped(picture: Image.Image, size: int) -> Image.Image:
