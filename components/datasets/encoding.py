@@ -230,11 +230,19 @@ def _check_size(images: list[Tensor], size: int, source: Path) -> None:
 
 
 def _check_origin(path: Path, origin: str) -> None:
+    """Refuse to take what is there for the file to be made, unless it was made from the same."""
+    require(not path.is_dir(), f"{path} is a folder: name a file as --out")
+    not_ours = f"{path} is no file of latents: name another --out"
+    require(h5py.is_hdf5(path), not_ours)
     try:
         with h5py.File(path, "r", locking=False) as file:
+            require(file.attrs.get("format") == FORMAT, not_ours)
             there = str(file.attrs.get("made_from", ""))
     except OSError as error:
-        raise UserError(f"{path} is damaged: remove it and encode again") from error
+        raise UserError(
+            f"{path} is damaged: if it held latents remove it and encode again, else name another "
+            "--out"
+        ) from error
     if there != origin:
         known = json.loads(there) if there else {}
         differing = [k for k, v in json.loads(origin).items() if known.get(k) != v]

@@ -187,6 +187,33 @@ def test_another_source_or_option_does_not_go_on(digits, vae, tmp_path):
         encoded(digits, tmp_path / "out.h5", vae, flip=True)
 
 
+def other_hdf5(path):
+    with h5py.File(path, "w") as file:
+        file["measured"] = np.arange(3)
+
+
+def cut_short(path):
+    other_hdf5(path)
+    path.write_bytes(path.read_bytes()[:100])
+
+
+THERE = {
+    "is a folder: name a file": Path.mkdir,
+    "is no file of latents: name another": lambda path: path.write_text("The thesis\n"),
+    "is no file of latents: name another --out$": other_hdf5,
+    "is damaged: if it held latents": cut_short,
+}
+
+
+@pytest.mark.parametrize("words", THERE)
+def test_what_is_there_is_called_what_it_is(words, digits, vae, tmp_path):
+    out = tmp_path / "out.h5"
+    THERE[words](out)
+    with pytest.raises(UserError, match=words):
+        encoded(digits, out, vae)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.h5"]
+
+
 def loose(folder):
     Image.new("RGB", (16, 16)).save(folder / "loose.png")
 
