@@ -28,7 +28,8 @@ def arguments() -> argparse.Namespace:
     add("--images", type=Path, metavar="DIR|ZIP", help="PNG, JPEG or NPY images")
     add("--out", type=Path, metavar="FILE", help="the file of latents")
     add("--vae", metavar="SOURCE", help="folder or hub name (default stabilityai/sd-vae-ft-ema)")
-    add("--crop", type=_positive, metavar="SIZE", help="cut squares of this size from the middle")
+    scaled = "scale the shorter side to this, up or down, and cut the square in the middle"
+    add("--crop", type=_positive, metavar="SIZE", help=scaled)
     add("--flip", action="store_true", help="encode the mirrored images too")
     add("--dtype", choices=("float16", "float32"), default="float16", help="of the file's numbers")
     add("--classes", type=_positive, metavar="N", help="classes there are, if labels show fewer")

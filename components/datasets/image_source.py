@@ -71,11 +71,11 @@ def labels_of(source: Path, pictures: list[str], names: list[str], read: Reader)
     return labels
 
 
-def decoded(name: str, data: bytes, crop: int | None = None) -> Tensor:
-    """Return one image (C, H, W) uint8, cut to crop x crop from its middle if that is given.
+def decoded(name: str, data: bytes) -> Tensor:
+    """Return one image (C, H, W) uint8.
 
-    C is 3, or 1 for a gray picture that is not cut; palettes, CMYK and the like become RGB. An
-    alpha channel that is opaque everywhere is left out.
+    C is 1 for a gray picture, else 3: palettes, CMYK and the like become RGB. An alpha channel that
+    is opaque everywhere is left out.
 
     Raises:
         UserError: the image cannot be read, has samples of other than 8 bits, which would be cut
@@ -85,7 +85,7 @@ def decoded(name: str, data: bytes, crop: int | None = None) -> Tensor:
         if _suffix(name) == ".npy":
             array = np.load(io.BytesIO(data), allow_pickle=False)
         else:
-            array = _pixels(name, Image.open(io.BytesIO(data)), crop)
+            array = _pixels(name, Image.open(io.BytesIO(data)))
     except (OSError, ValueError, UnidentifiedImageError) as error:
         raise UserError(f"{name} is not an image that can be read: {error}") from error
     require(
@@ -96,7 +96,7 @@ def decoded(name: str, data: bytes, crop: int | None = None) -> Tensor:
     return torch.from_numpy(array.copy())
 
 
-def _pixels(name: str, picture: Image.Image, crop: int | None) -> np.ndarray:
+def _pixels(name: str, picture: Image.Image) -> np.ndarray:
     """Return a picture as (C, H, W) uint8."""
     require(
         not picture.mode.startswith(("I", "F")),
@@ -108,28 +108,29 @@ def _pixels(name: str, picture: Image.Image, crop: int | None) -> np.ndarray:
         f"{name} has transparent pixels: lay it on a background, "
         "as `magick IN -background white -alpha remove OUT` does",
     )
-    gray = crop is None and picture.mode in ("1", "L")
-    picture = picture.convert("L" if gray else "RGB")
-    array = np.asarray(_cropped(picture, crop) if crop else picture)
-    return array[None] if gray else array.transpose(2, 0, 1)
+    array = np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
+    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 
 def _is_opaque(picture: Image.Image) -> bool:
     return bool(np.asarray(picture.convert("RGBA"))[..., 3].min() == 255)
 
 
-def _cropped(picture: Image.Image, size: int) -> Image.Image:
-    """Return the middle square at size x size, as Dhariwal and Nichol (2021) cut ImageNet.
+def cropped(image: Tensor, size: int) -> Tensor:
+    """Return the middle square of (3, H, W) uint8 as (3, size, size).
 
-    Halved by boxes while that leaves enough, then scaled with bicubic interpolation.
+    As Dhariwal and Nichol (2021) cut ImageNet: halved by boxes while that leaves enough, then
+    scaled with bicubic interpolation, which enlarges what is smaller.
     """
+    picture = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
     while min(picture.size) >= 2 * size:
         picture = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BOX)
     scale = size / min(picture.size)
     wide, high = round(picture.width * scale), round(picture.height * scale)
     picture = picture.resize((wide, high), Image.Resampling.BICUBIC)
     left, top = (wide - size) // 2, (high - size) // 2
-    return picture.crop((left, top, left + size, top + size))
+    square = np.asarray(picture.crop((left, top, left + size, top + size)))
+    return torch.from_numpy(square.transpose(2, 0, 1).copy())
 
 
 def labels_by_folder(source: Path, pictures: list[str]) -> Tensor:

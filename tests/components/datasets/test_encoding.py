@@ -102,6 +102,15 @@ def test_mirrors_crops_and_json_labels(vae, tmp_path):
     assert dataset.examples(torch.arange(3), torch.rand(3, 2).double()).x.shape == (3, 4, 4, 4)
 
 
+def test_what_is_smaller_than_the_crop_is_enlarged_with_one_warning(vae, tmp_path, caplog):
+    images = save_digits(tmp_path / "images", 12)
+    np.save(images / "0/00000.npy", np.zeros((3, 20, 24), np.uint8))
+    found = encoded(images, tmp_path / "out.h5", vae, crop=32)
+    assert found.shape == (4, 16, 16)
+    (said,) = caplog.messages
+    assert "images/0/00000.npy is 24x20: what is smaller than --crop 32 is enlarged" in said
+
+
 def test_a_zip_gives_the_same_numbers_as_its_folder(digits, vae, tmp_path):
     archive = tmp_path / "digits.zip"
     with zipfile.ZipFile(archive, "w") as packed:
@@ -173,6 +182,7 @@ def test_killed_with_signal_9_it_ends_with_the_same_file(vae, tmp_path):
     left = int(note.read_text()) < 1797  # on a busy machine the kill may come late
     resumed = run(*options, "--out", out)
     assert resumed.returncode == 0, resumed.stderr
+    assert "accelerate" not in resumed.stderr
     assert "1797 images in 10 classes, latents of 4x8x8, SHA-256" in resumed.stdout
     assert ("1797/1797 images (100.0 %)" in resumed.stderr) == left
     undisturbed = encoded(images, tmp_path / "whole.h5", vae, batch_size=1)
