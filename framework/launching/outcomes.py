@@ -70,18 +70,23 @@ def failure(run: Path) -> str:
 def last_lines(run: Path, count: int = 5, otherwise: Path | None = None) -> list[str]:
     """Return the end of what a run logged, or printed; else of another file, such as its job's."""
     for path in (run / "log.txt", run / "output.txt", otherwise):
-        lines = _tail(path) if path is not None else []
+        lines = tail(path) if path is not None else []
         if lines:
             return lines[-count:]
     return []
 
 
 def job_log(grid: Path, job: str) -> Path:
-    """Return what a job of SLURM's prints into: what came before its runs, or instead of them."""
-    return grid / JOBS / f"{job}_0_log.out"  # submitit's name; 0 is the first task
+    """Return what a job prints into: what came before its runs, or instead of them.
+
+    A local job's errors have a file of their own.
+    """
+    out, err = (grid / JOBS / f"{job}_0_log.{kind}" for kind in ("out", "err"))
+    return err if err.exists() else out  # submitit's names; 0 is the first task
 
 
-def _tail(path: Path) -> list[str]:
+def tail(path: Path) -> list[str]:
+    """Return the last lines of a file that are not blank; none where it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))

@@ -25,6 +25,11 @@ KILL_SECONDS = 600.0  # how long a scheduler may take to end a job that it told 
 STOPPING = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
+def import_paths() -> list[str]:
+    """Return the folders in which this process finds modules, those of plug-ins among them."""
+    return [str(Path(path).resolve()) for path in sys.path if Path(path).is_dir()]
+
+
 @dataclass
 class Running:
     """A run under way and the devices that it has."""
@@ -58,6 +63,7 @@ class Pool:
         lock: A file below the grid's folder, held for as long as the job lives, or "".
         local: Whether this is a local job: it leaves the launcher's terminal, so that Ctrl-C
             there does not reach it, and ends when told to, where a scheduler's is ended.
+        paths: Where its process finds modules too, behind Python's own: the launcher's, by default.
     """
 
     grid: str
@@ -72,6 +78,7 @@ class Pool:
     stop: str = ""
     lock: str = ""
     local: bool = False
+    paths: Sequence[str] = field(default_factory=import_paths)
     _running: list[Running] = field(default_factory=list, init=False, repr=False)
     _follows: bool = field(default=False, init=False, repr=False)
     _stopping: bool = field(default=False, init=False, repr=False)
@@ -80,6 +87,7 @@ class Pool:
     def __call__(self) -> None:
         """Run everything; the job's function."""
         signal.signal(signal.SIGTERM, self._on_stop)
+        sys.path += [path for path in self.paths if path not in sys.path]
         if self.requeues is not None and tasks.restarts() > self.requeues:
             self._give_up()
             return

@@ -100,6 +100,7 @@ def finish(launched: Launched) -> int:
         _report(launched.grid)
     unfinished = [s for s in states if s.state in ("failed", "stopped", "")]
     if unfinished:
+        _say_of_jobs(launched.grid, unfinished)
         _say(f"{len(unfinished)} of {len(states)} runs did not finish; the same command goes on "
              "with them (failed ones with --retry failed)")  # fmt: skip
         return FAILED
@@ -119,6 +120,13 @@ def show_failures(grid: Path, states: Sequence[CellStatus], lines: int = 3) -> N
                 _say(f"    {line}")
     if len(bad) > MOST_FAILURES:
         _say(f"and {len(bad) - MOST_FAILURES} more")
+
+
+def _say_of_jobs(grid: Path, unfinished: Sequence[CellStatus]) -> None:
+    """Say how the logs of jobs end that left runs which they never began."""
+    for job in sorted({status.job for status in unfinished if not status.state} - {""}):
+        for line in outcomes.tail(outcomes.job_log(grid, job))[-1:]:
+            _say(f"job {job} ended: {line}")
 
 
 def states_of(launched: Launched) -> list[CellStatus]:
