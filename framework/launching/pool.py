@@ -22,7 +22,6 @@ from framework.launching import claims, outcomes, tasks, worker
 POLL_SECONDS = 0.25
 SAVE_SECONDS = 60.0  # how long runs may take to reach a step's end and save
 KILL_SECONDS = 600.0  # how long a scheduler may take to end a job that it told to stop
-STOPPING = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
 def import_paths() -> list[str]:
@@ -181,7 +180,7 @@ class Pool:
         if self._follows:
             tasks.end_follower(Path(self.grid) / run.directory, code)
             return False
-        failed = outcome(Path(self.grid) / run.directory, code) == "failed"
+        failed = outcomes.conclude(Path(self.grid) / run.directory, code) == "failed"
         if failed and self.stop:
             (Path(self.grid) / self.stop).touch()
         if failed and self.processes > 1 and not self.local:
@@ -199,27 +198,6 @@ class Pool:
         for run in self._running:
             if run.process.is_alive():
                 run.process.terminate()
-
-
-def outcome(run: Path, code: int) -> str:
-    """Return how a run ended whose process exited with `code`, written down if it could not."""
-    state = str(outcomes.read(run).get("state", "queued"))
-    if state not in ("queued", "running"):
-        return state
-    number = -code if code < 0 else code - 128
-    if found := outcomes.failure(run):
-        state, cause = "failed", found
-    elif number in list(STOPPING):
-        state, cause = "stopped", f"killed by {signal.Signals(number).name}"
-    elif code < 0:
-        state, cause = "failed", f"crashed with {signal.Signals(number).name}"
-    else:
-        lines = outcomes.last_lines(run, 1)
-        state, cause = "failed", lines[0] if code and lines else f"ended with code {code}"
-    with claims.claim(run) as mine:
-        if mine:
-            outcomes.record(run, state, cause)
-    return state
 
 
 def cores() -> int:
