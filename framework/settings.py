@@ -86,6 +86,8 @@ class Setting:
         try:
             _adapter(self.annotation).validate_python(value, strict=True)
         except ValidationError as error:
+            if not isinstance(value, tuple) and self.problem((value,)) is None:
+                return f"should be a tuple, such as {(value,)!r}"
             return _first_message(error) + self._range(error)
         return None
 

@@ -4,8 +4,9 @@ python launch/encode_latents.py --images imagenet256.zip --out latents/imagenet2
 python launch/encode_latents.py --images ILSVRC2012/train --crop 256 --out latents/imagenet256.h5
 python launch/encode_latents.py --verify latents/imagenet256.h5
 
-Labels come from dataset.json, or from the names of the folders. After a kill the same command goes
-on. The autoencoder is a folder or a name in the hub's cache; nothing is downloaded.
+Labels come from dataset.json, or from the names of the folders. Pictures of 16 bits, or with
+transparent pixels, are refused. After a kill the same command goes on. The autoencoder is a folder
+or a name in the hub's cache; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def arguments() -> argparse.Namespace:
     add("--images", type=Path, metavar="DIR|ZIP", help="PNG, JPEG or NPY images")
     add("--out", type=Path, metavar="FILE", help="the file of latents")
     add("--vae", metavar="SOURCE", help="folder or hub name (default stabilityai/sd-vae-ft-ema)")
-    add("--crop", type=_positive, metavar="SIZE", help="cut squares of this size from the middle")
+    scaled = "scale the shorter side to this, up or down, and cut the square in the middle"
+    add("--crop", type=_positive, metavar="SIZE", help=scaled)
     add("--flip", action="store_true", help="encode the mirrored images too")
     add("--dtype", choices=("float16", "float32"), default="float16", help="of the file's numbers")
     add("--classes", type=_positive, metavar="N", help="classes there are, if labels show fewer")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,7 @@ from framework.training.profiling import Profile, profile
 from framework.training.trainer import Trainer
 
 WARM_UP = 5
+KINETO_SILENT = "6"  # above notes on its start and stop, and its errors, which are about GPUs
 
 
 def program() -> None:
@@ -53,8 +55,10 @@ def measured(experiment: Experiment, steps: int, trace: Path | None) -> dict[str
         trainer = Trainer(train, device)
     batches = Batches(train.dataset, Streams(train.seed), train.batch_size, device)
     compiled = train.compile and compilation.compile_steps(trainer, batches.at(1))
-    found = profile(trainer, batches, steps, WARM_UP, trace)
     on_gpu = device.type == "cuda"
+    if not on_gpu:
+        os.environ.setdefault("KINETO_LOG_LEVEL", KINETO_SILENT)
+    found = profile(trainer, batches, steps, WARM_UP, trace)
     name = torch.cuda.get_device_name(device) if on_gpu else "cpu"
     operations = cost.step_operations(train)
     return {
@@ -66,8 +70,14 @@ def measured(experiment: Experiment, steps: int, trace: Path | None) -> dict[str
         "utilisation": _utilisation(operations, found, cost.peak_rate(name) if on_gpu else None),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "batch_size": train.batch_size,
-        **asdict(found),
+        **(asdict(found) if on_gpu else _without_memory(asdict(found))),
     }
+
+
+def _without_memory(found: dict[str, Any]) -> dict[str, Any]:
+    """Return a profile that does not claim to have measured memory, which it does on GPUs only."""
+    sections = [{**section, "kept_gb": None} for section in found["sections"]]
+    return {**found, "sections": sections, "peak_gb": None, "reserved_gb": None}
 
 
 def _utilisation(operations: int, found: Profile, peak: float | None) -> float | None:
@@ -78,19 +88,25 @@ def table(found: dict[str, Any]) -> str:
     """Return the profile as text."""
     share, how = found["utilisation"], "compiled" if found["compiled"] else "eager"
     used = "no datasheet rate known" if share is None else f"{share:.1%} of the datasheet's rate"
+    measured_memory = found["peak_gb"] is not None
+    memory = (
+        f"peak {found['peak_gb']:.2f} GB allocated, {found['reserved_gb']:.2f} GB reserved"
+        if measured_memory
+        else "not measured on a CPU"
+    )
     lines = [
         f"{found['device']}: {found['step_ms']:.2f} ms a step of {found['batch_size']}, "
         f"{found['images_per_second']:.1f} images/s, {how}",
         f"{found['matrix_operations'] / 1e12:.3f} TFLOP of matrix products a step: {used}",
-        f"memory: peak {found['peak_gb']:.2f} GB allocated, {found['reserved_gb']:.2f} GB reserved",
+        f"memory: {memory}",
         "",
-        f"{'section':<16}{'ms':>10}{'share':>8}{'kept GB':>10}",
+        f"{'section':<16}{'ms':>10}{'share':>8}" + f"{'kept GB':>10}" * measured_memory,
     ]
     total = sum(section["milliseconds"] for section in found["sections"])
     for section in found["sections"]:
         time = section["milliseconds"]
-        kept = section["kept_gb"]
-        lines.append(f"{section['name']:<16}{time:>10.2f}{time / total:>8.1%}{kept:>10.2f}")
+        kept = f"{section['kept_gb']:>10.2f}" if measured_memory else ""
+        lines.append(f"{section['name']:<16}{time:>10.2f}{time / total:>8.1%}{kept}")
     lines += ["", f"{'ms':>10}{'calls':>8}  costliest kernels of a step"]
     for kernel in found["kernels"]:
         shown = kernel["name"] if len(kernel["name"]) <= 80 else kernel["name"][:77] + "..."

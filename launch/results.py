@@ -13,10 +13,6 @@ from pathlib import Path
 from framework import command
 
 
-def _files(path: Path) -> list[Path]:
-    return sorted(path.glob("*.gin")) if path.is_dir() else [path]
-
-
 def program() -> None:
     """Write the page, and print each finding's verdict."""
     parser = command.parser(__doc__ or "")
@@ -31,8 +27,7 @@ def program() -> None:
     from framework.report.findings_page import write_page  # imports pandas and matplotlib
 
     line = f"python {shlex.join(sys.argv)}"
-    files = [file for path in given.gin for file in _files(path)]
-    sections = write_page(files, given.runs, given.output, given.pictures, line)
+    sections = write_page(given.gin, given.runs, given.output, given.pictures, line)
     for section in sections:
         print(f"{section.name}: {section.verdicts}")
     print(f"page: {given.output}")

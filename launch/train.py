@@ -51,8 +51,12 @@ def program() -> int:
         raise UserError(f"--processes {given.processes}, and WORLD_SIZE is {processes}: leave it")
     resolved = command.configuration(given).resolve()
     placing.check(resolved.settings, given.processes)
+    directory = folder_of(given, resolved)
     begin = partial(command.main, partial(train, given))
-    return ranks.together(given.processes, begin, partial(write_down, folder_of(given, resolved)))
+    code = ranks.together(given.processes, begin, partial(write_down, directory))
+    if code not in (0, command.USAGE_ERROR) and directory.is_dir():
+        outcomes.conclude(directory, code)  # what the first process could not say any more
+    return code
 
 
 def train(given: argparse.Namespace) -> int:

@@ -47,8 +47,10 @@ class Autoencoder:
         from diffusers import AutoencoderKL
 
         dtype = torch.float16 if self.device.type == "cuda" else torch.float32
-        try:
-            network = AutoencoderKL.from_pretrained(self._folder, torch_dtype=dtype)
+        try:  # without accelerate diffusers takes that way in any case, and advertises the other
+            network = AutoencoderKL.from_pretrained(
+                self._folder, torch_dtype=dtype, low_cpu_mem_usage=False
+            )
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{self._folder} holds no AutoencoderKL: {reason}") from error

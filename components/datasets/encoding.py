@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 import h5py
 import numpy as np
@@ -25,6 +27,7 @@ from components.datasets.autoencoder import Autoencoder
 from components.datasets.image_source import (
     LABELS,
     Reader,
+    cropped,
     decoded,
     labels_by_folder,
     labels_of,
@@ -47,6 +50,7 @@ from framework import UserError
 
 _NOTED_EVERY = 0.5  # seconds between two notes of how far it is
 _READERS = 4
+_log = logging.getLogger(__name__)
 Report = Callable[[int, int, float], None]
 
 
@@ -58,7 +62,8 @@ class Encoding:
         images: folder or ZIP file of images, with dataset.json or a folder for each class.
         out: the file of latents.
         flip: whether the mirrored images are encoded too.
-        crop: cut each image to this size from its middle; without it all have to be of one size.
+        crop: scale each image to this size and cut a square from its middle; without it all have to
+            be squares of one size.
         kind: float16 or float32.
         classes: how many there are; as many as the labels need if None.
     """
@@ -69,6 +74,7 @@ class Encoding:
     crop: int | None = None
     kind: str = "float16"
     classes: int | None = None
+    _unsaid: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     def run(self, autoencoder: Autoencoder, batch_size: int, report: Report) -> LatentsFile:
         """Encode what is not encoded yet; `report(done, all, rate)` hears of it.
@@ -111,19 +117,36 @@ class Encoding:
     def _origin(self, autoencoder: Autoencoder, pictures: list[str], labels: Tensor) -> str:
         """Return what the file's numbers follow from, as JSON."""
         listed = hashlib.sha256("\n".join(pictures).encode() + labels.numpy().tobytes())
-        settings = {k: v for k, v in asdict(self).items() if k not in ("images", "out")}
-        facts = {"autoencoder": autoencoder.source, "pictures": listed.hexdigest(), **settings}
+        facts = {
+            "autoencoder": autoencoder.source,
+            "pictures": listed.hexdigest(),
+            "flip": self.flip,
+            "crop": self.crop,
+            "kind": self.kind,
+            "classes": self.classes,
+        }
         return json.dumps(facts, sort_keys=True)
 
     def _image(self, name: str, read: Reader) -> Tensor:
         """Return one image (3, R, R) uint8."""
-        image = decoded(f"{self.images}/{name}", read(name), self.crop)
+        image = decoded(f"{self.images}/{name}", read(name))
+        channels, height, width = image.shape
         require(
-            image.shape[0] in (1, 3) and image.shape[1] == image.shape[2],
+            channels in (1, 3) and (self.crop is not None or height == width),
             f"{self.images}/{name} has shape {tuple(image.shape)}: squares of 1 or 3 channels are "
             "encoded; --crop SIZE cuts them",
         )
-        return image.expand(3, -1, -1)
+        image = image.expand(3, -1, -1)
+        if self.crop is None:
+            return image
+        if min(height, width) < self.crop:
+            self._say_enlarged(f"{self.images}/{name} is {width}x{height}")
+        return cropped(image, self.crop)
+
+    def _say_enlarged(self, found: str) -> None:
+        """Say once that images are enlarged; several threads read them."""
+        if self._unsaid.acquire(blocking=False):
+            _log.warning("%s: what is smaller than --crop %d is enlarged to it", found, self.crop)
 
     def _create(
         self, part: Path, autoencoder: Autoencoder, size: int, labels: Tensor, origin: str
@@ -230,11 +253,19 @@ def _check_size(images: list[Tensor], size: int, source: Path) -> None:
 
 
 def _check_origin(path: Path, origin: str) -> None:
+    """Refuse to take what is there for the file to be made, unless it was made from the same."""
+    require(not path.is_dir(), f"{path} is a folder: name a file as --out")
+    not_ours = f"{path} is no file of latents: name another --out"
+    require(h5py.is_hdf5(path), not_ours)
     try:
         with h5py.File(path, "r", locking=False) as file:
+            require(file.attrs.get("format") == FORMAT, not_ours)
             there = str(file.attrs.get("made_from", ""))
     except OSError as error:
-        raise UserError(f"{path} is damaged: remove it and encode again") from error
+        raise UserError(
+            f"{path} is damaged: if it held latents remove it and encode again, else name another "
+            "--out"
+        ) from error
     if there != origin:
         known = json.loads(there) if there else {}
         differing = [k for k, v in json.loads(origin).items() if known.get(k) != v]

@@ -20,7 +20,8 @@ class ImageFolder(ImagesInMemory):
 
     Files are sorted by name. Labels come from `dataset.json`,
     {"labels": [["00000/img00000000.png", 6], ...]}; without it, or with null, all have class 0.
-    NPY files are (channels, height, width) in unsigned bytes.
+    NPY files are (channels, height, width) in unsigned bytes. Pictures of 16 bits, or with
+    transparent pixels, are refused; opaque alpha is left out.
 
     Args:
         path: the folder or the ZIP file.

@@ -71,16 +71,21 @@ def labels_of(source: Path, pictures: list[str], names: list[str], read: Reader)
     return labels
 
 
-def decoded(name: str, data: bytes, crop: int | None = None) -> Tensor:
-    """Return one image (C, H, W) uint8, cut to crop x crop from its middle if that is given."""
+def decoded(name: str, data: bytes) -> Tensor:
+    """Return one image (C, H, W) uint8.
+
+    C is 1 for a gray picture, else 3: palettes, CMYK and the like become RGB. An alpha channel that
+    is opaque everywhere is left out.
+
+    Raises:
+        UserError: the image cannot be read, has samples of other than 8 bits, which would be cut
+            off at 255, or transparent pixels: whatever colour is below them, nobody has chosen it.
+    """
     try:
         if _suffix(name) == ".npy":
             array = np.load(io.BytesIO(data), allow_pickle=False)
         else:
-            opened_picture: Image.Image = Image.open(io.BytesIO(data))
-            picture = _cropped(opened_picture.convert("RGB"), crop) if crop else opened_picture
-            array = np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
-            array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+            array = _pixels(name, Image.open(io.BytesIO(data)))
     except (OSError, ValueError, UnidentifiedImageError) as error:
         raise UserError(f"{name} is not an image that can be read: {error}") from error
     require(
@@ -91,18 +96,41 @@ def decoded(name: str, data: bytes, crop: int | None = None) -> Tensor:
     return torch.from_numpy(array.copy())
 
 
-def _cropped(picture: Image.Image, size: int) -> Image.Image:
-    """Return the middle square at size x size, as Dhariwal and Nichol (2021) cut ImageNet.
+def _pixels(name: str, picture: Image.Image) -> np.ndarray:
+    """Return a picture as (C, H, W) uint8."""
+    require(
+        not picture.mode.startswith(("I", "F")),
+        f"{name} has samples of 16 or more bits (mode {picture.mode}): scale it to 8 bits, as "
+        "`magick IN -depth 8 OUT` does",
+    )
+    require(
+        not picture.has_transparency_data or _is_opaque(picture),
+        f"{name} has transparent pixels: lay it on a background, "
+        "as `magick IN -background white -alpha remove OUT` does",
+    )
+    array = np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
+    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
-    Halved by boxes while that leaves enough, then scaled with bicubic interpolation.
+
+def _is_opaque(picture: Image.Image) -> bool:
+    return bool(np.asarray(picture.convert("RGBA"))[..., 3].min() == 255)
+
+
+def cropped(image: Tensor, size: int) -> Tensor:
+    """Return the middle square of (3, H, W) uint8 as (3, size, size).
+
+    As Dhariwal and Nichol (2021) cut ImageNet: halved by boxes while that leaves enough, then
+    scaled with bicubic interpolation, which enlarges what is smaller.
     """
+    picture = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
     while min(picture.size) >= 2 * size:
         picture = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BOX)
     scale = size / min(picture.size)
     wide, high = round(picture.width * scale), round(picture.height * scale)
     picture = picture.resize((wide, high), Image.Resampling.BICUBIC)
     left, top = (wide - size) // 2, (high - size) // 2
-    return picture.crop((left, top, left + size, top + size))
+    square = np.asarray(picture.crop((left, top, left + size, top + size)))
+    return torch.from_numpy(square.transpose(2, 0, 1).copy())
 
 
 def labels_by_folder(source: Path, pictures: list[str]) -> Tensor:

@@ -84,9 +84,8 @@ class Import:
         if _dataset(configured) == LATENTS:
             settings[f"{LATENTS}.resolution"] = released.shape[1]
             settings[f"{LATENTS}.num_classes"] = released.num_classes
-        if self.gin:
-            self._refuse_contradictions(configured, settings)
-        else:
+        self._refuse_contradictions(configured, settings)
+        if not self.gin:
             said = f"guidance weight {text(configured.get(WEIGHT))} from {files[0].name}"
             self.notes.append(f"{said}: --gin names another setting of Table 6")
         return configured.with_bindings(settings, origin=str(self.file))
@@ -94,13 +93,17 @@ class Import:
     def _refuse_contradictions(
         self, configured: Configuration, settings: Mapping[str, Value]
     ) -> None:
+        """Compare what the user says of the network, in --gin or --set, with what it is."""
+        sets = Configuration().with_sets(self.sets).bindings
         for name, value in settings.items():
-            said = configured.get(name)
-            if said is not None and _plain(said) != _plain(value):
-                raise UserError(
-                    f"{self.file} has {name} = {text(value)}, and the gin file says {text(said)}: "
-                    "name the gin file of this network, or --set it"
-                )
+            said, is_set = configured.get(name), configured.key(name) in sets
+            if said is None or not (self.gin or is_set) or _plain(said) == _plain(value):
+                continue
+            where = "--set" if is_set else "the gin file"
+            mend = "leave that out" if is_set else "name this network's gin file, or --set it"
+            raise UserError(
+                f"{self.file} has {name} = {text(value)}, and {where} says {text(said)}: {mend}"
+            )
 
     def _write(
         self,

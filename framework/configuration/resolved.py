@@ -64,6 +64,17 @@ class Resolved:
         }
 
     @cached_property
+    def identifying(self) -> dict[str, Value]:
+        """The settings that enter the identity, by their full names; contents by their digests."""
+        return {
+            node.name(name): _counted(node.target.settings[name], value)
+            for node in self.nodes
+            if not isinstance(node.target, Root) or node.target.identity
+            for name, value in node.values.items()
+            if not node.target.settings[name].local
+        }
+
+    @cached_property
     def _texts(self) -> dict[str, str]:
         return {name: text(value) for name, value in self.settings.items()}
 

@@ -109,14 +109,12 @@ def _sbatch_options(name: str, resources: Resources) -> dict[str, Any]:
 def _job_environment(code: Path) -> Iterator[None]:
     """Let jobs import a snapshot of this code, and keep numpy from threads before they fork.
 
-    Python would look in the working directory first, which may be the working tree.
+    Python would look in the working directory first, which may be the working tree. Where else
+    this process finds modules the pool says: these folders come before the standard library.
     """
-    paths = [
-        str(code.absolute()),
-        *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)),
-    ]
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     wanted = {
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys([*paths, *_user_paths()])),
+        "PYTHONPATH": os.pathsep.join([str(code.absolute()), *filter(None, given)]),
         "PYTHONSAFEPATH": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
@@ -130,13 +128,6 @@ def _job_environment(code: Path) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _user_paths() -> list[str]:
-    """Return the folders of sys.path that are not Python's own: where plug-ins were found."""
-    own = (sys.prefix, sys.base_prefix)
-    folders = [str(Path(p).resolve()) for p in sys.path if p]
-    return [p for p in folders if Path(p).is_dir() and not p.startswith(own)]
 
 
 @contextmanager

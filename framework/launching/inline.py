@@ -8,7 +8,6 @@ from pathlib import Path
 
 from framework.errors import UserError
 from framework.launching import claims, executors, outcomes
-from framework.launching.pool import outcome
 from framework.launching.worker import load_runner
 
 
@@ -39,7 +38,7 @@ def run_cells(
             outcomes.reset(run)
             said(f"{directory}: running")
             failed = _run(grid, run, function)
-        state = outcome(run, int(failed))
+        state = outcomes.conclude(run, int(failed))
         said(f"{directory}: {state}")
         if state == "stopped" or (state == "failed" and fail_fast):
             return False

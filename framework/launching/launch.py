@@ -119,7 +119,7 @@ def _start_local(
     """Start a local job and wait until it lives.
 
     Raises:
-        UserError: it ended before it began.
+        UserError: it ended before it began; its log goes with the grid's folder.
     """
     pool = local_pool(grid, submission, todo, options)
     job = executors.submit_local(grid / outcomes.JOBS, pool, code)
@@ -128,7 +128,8 @@ def _start_local(
     deadline = time.monotonic() + START_SECONDS
     while not (lock.exists() and lock.stat().st_size):
         if job.done() or time.monotonic() > deadline:
-            raise UserError(f"the local job did not start: see {job.paths.stderr}")
+            said = outcomes.tail(outcomes.job_log(grid, str(job.job_id)))
+            raise UserError(f"the local job did not start: {said[-1] if said else 'no log'}")
         time.sleep(claims.POLL_SECONDS)
 
 

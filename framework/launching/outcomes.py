@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import time
 from pathlib import Path
 from typing import Any
 
 from framework.grid.manifest import publish
+from framework.launching import claims
 
 FILE = "heartbeat.json"
 JOBS = ".jobs"
@@ -18,6 +20,7 @@ FAILURE = "failure.txt"
 CANCELLED = "cancelled"
 KILLED = "killed by SIGKILL"
 TAIL_BYTES = 8192
+STOPPING = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
 def read(run: Path) -> dict[str, Any]:
@@ -40,6 +43,27 @@ def blame(run: Path, cause: str) -> None:
     """Write down what ended a run, in place of what it said itself; the caller has claimed it."""
     publish(run / FAILURE, cause)
     record(run, "failed", cause)
+
+
+def conclude(run: Path, code: int) -> str:
+    """Return how a run ended whose process exited with `code`, written down if it could not."""
+    state = str(read(run).get("state", "queued"))
+    if state not in ("queued", "running"):
+        return state
+    number = -code if code < 0 else code - 128
+    if found := failure(run):
+        state, cause = "failed", found
+    elif number in list(STOPPING):
+        state, cause = "stopped", f"killed by {signal.Signals(number).name}"
+    elif code < 0:
+        state, cause = "failed", f"crashed with {signal.Signals(number).name}"
+    else:
+        lines = last_lines(run, 1)
+        state, cause = "failed", lines[0] if code and lines else f"ended with code {code}"
+    with claims.claim(run) as mine:
+        if mine:
+            record(run, state, cause)
+    return state
 
 
 def reset(run: Path) -> None:
@@ -70,18 +94,23 @@ def failure(run: Path) -> str:
 def last_lines(run: Path, count: int = 5, otherwise: Path | None = None) -> list[str]:
     """Return the end of what a run logged, or printed; else of another file, such as its job's."""
     for path in (run / "log.txt", run / "output.txt", otherwise):
-        lines = _tail(path) if path is not None else []
+        lines = tail(path) if path is not None else []
         if lines:
             return lines[-count:]
     return []
 
 
 def job_log(grid: Path, job: str) -> Path:
-    """Return what a job of SLURM's prints into: what came before its runs, or instead of them."""
-    return grid / JOBS / f"{job}_0_log.out"  # submitit's name; 0 is the first task
+    """Return what a job prints into: what came before its runs, or instead of them.
+
+    A local job's errors have a file of their own.
+    """
+    out, err = (grid / JOBS / f"{job}_0_log.{kind}" for kind in ("out", "err"))
+    return err if err.exists() else out  # submitit's names; 0 is the first task
 
 
-def _tail(path: Path) -> list[str]:
+def tail(path: Path) -> list[str]:
+    """Return the last lines of a file that are not blank; none where it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))

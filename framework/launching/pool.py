@@ -22,7 +22,11 @@ from framework.launching import claims, outcomes, tasks, worker
 POLL_SECONDS = 0.25
 SAVE_SECONDS = 60.0  # how long runs may take to reach a step's end and save
 KILL_SECONDS = 600.0  # how long a scheduler may take to end a job that it told to stop
-STOPPING = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+
+
+def import_paths() -> list[str]:
+    """Return the folders in which this process finds modules, those of plug-ins among them."""
+    return [str(Path(path).resolve()) for path in sys.path if Path(path).is_dir()]
 
 
 @dataclass
@@ -58,6 +62,7 @@ class Pool:
         lock: A file below the grid's folder, held for as long as the job lives, or "".
         local: Whether this is a local job: it leaves the launcher's terminal, so that Ctrl-C
             there does not reach it, and ends when told to, where a scheduler's is ended.
+        paths: Where its process finds modules too, behind Python's own: the launcher's, by default.
     """
 
     grid: str
@@ -72,6 +77,7 @@ class Pool:
     stop: str = ""
     lock: str = ""
     local: bool = False
+    paths: Sequence[str] = field(default_factory=import_paths)
     _running: list[Running] = field(default_factory=list, init=False, repr=False)
     _follows: bool = field(default=False, init=False, repr=False)
     _stopping: bool = field(default=False, init=False, repr=False)
@@ -80,6 +86,7 @@ class Pool:
     def __call__(self) -> None:
         """Run everything; the job's function."""
         signal.signal(signal.SIGTERM, self._on_stop)
+        sys.path += [path for path in self.paths if path not in sys.path]
         if self.requeues is not None and tasks.restarts() > self.requeues:
             self._give_up()
             return
@@ -173,7 +180,7 @@ class Pool:
         if self._follows:
             tasks.end_follower(Path(self.grid) / run.directory, code)
             return False
-        failed = outcome(Path(self.grid) / run.directory, code) == "failed"
+        failed = outcomes.conclude(Path(self.grid) / run.directory, code) == "failed"
         if failed and self.stop:
             (Path(self.grid) / self.stop).touch()
         if failed and self.processes > 1 and not self.local:
@@ -191,27 +198,6 @@ class Pool:
         for run in self._running:
             if run.process.is_alive():
                 run.process.terminate()
-
-
-def outcome(run: Path, code: int) -> str:
-    """Return how a run ended whose process exited with `code`, written down if it could not."""
-    state = str(outcomes.read(run).get("state", "queued"))
-    if state not in ("queued", "running"):
-        return state
-    number = -code if code < 0 else code - 128
-    if found := outcomes.failure(run):
-        state, cause = "failed", found
-    elif number in list(STOPPING):
-        state, cause = "stopped", f"killed by {signal.Signals(number).name}"
-    elif code < 0:
-        state, cause = "failed", f"crashed with {signal.Signals(number).name}"
-    else:
-        lines = outcomes.last_lines(run, 1)
-        state, cause = "failed", lines[0] if code and lines else f"ended with code {code}"
-    with claims.claim(run) as mine:
-        if mine:
-            outcomes.record(run, state, cause)
-    return state
 
 
 def cores() -> int:

@@ -100,6 +100,7 @@ def finish(launched: Launched) -> int:
         _report(launched.grid)
     unfinished = [s for s in states if s.state in ("failed", "stopped", "")]
     if unfinished:
+        _say_of_jobs(launched.grid, unfinished)
         _say(f"{len(unfinished)} of {len(states)} runs did not finish; the same command goes on "
              "with them (failed ones with --retry failed)")  # fmt: skip
         return FAILED
@@ -121,6 +122,13 @@ def show_failures(grid: Path, states: Sequence[CellStatus], lines: int = 3) -> N
         _say(f"and {len(bad) - MOST_FAILURES} more")
 
 
+def _say_of_jobs(grid: Path, unfinished: Sequence[CellStatus]) -> None:
+    """Say how the logs of jobs end that left runs which they never began."""
+    for job in sorted({status.job for status in unfinished if not status.state} - {""}):
+        for line in outcomes.tail(outcomes.job_log(grid, job))[-1:]:
+            _say(f"job {job} ended: {line}")
+
+
 def states_of(launched: Launched) -> list[CellStatus]:
     """Return where the cells of a launch stand."""
     return read_states(launched.grid, launched.manifest)
@@ -139,10 +147,20 @@ def _report(grid: Path) -> None:
 
 
 def _seeds(decisions: Sequence[Decision], run: bool) -> str:
-    """Return '0, 1, 2' of the cells that run, '0 done, 1 failed' of those that are left."""
-    chosen = [decision for decision in decisions if decision.run == run]
-    states = [f" {d.state}" if d.state and (not run or d.step) else "" for d in chosen]
-    return ", ".join(f"{d.cell.seed}{state}" for d, state in zip(chosen, states, strict=True))
+    """Return '0, 1, 2' of the cells that run, '0 done, 1 failed' of those that are left.
+
+    Where values are tuned each has its line: 'lr=0.001: 0, 1, 2'.
+    """
+    lines: dict[str, list[str]] = {}
+    for decision in decisions:
+        if decision.run == run:
+            state = f" {decision.state}" if decision.state and (not run or decision.step) else ""
+            tried = view.tried(decision.cell.tuned)
+            lines.setdefault(tried, []).append(f"{decision.cell.seed}{state}")
+    return "\n".join(
+        f"{tried}: {', '.join(seeds)}" if tried else ", ".join(seeds)
+        for tried, seeds in lines.items()
+    )
 
 
 def _say(line: str) -> None:

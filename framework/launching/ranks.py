@@ -46,18 +46,15 @@ def together(
         fork.Process(target=_begin, args=(rank, count, port, parent, begin), name=f"rank {rank}")
         for rank in range(count)
     ]
-    for process in processes:
-        process.start()
     with _passed_on(processes):
+        _start(processes)
         rank = _wait(processes)
     if rank is None:
         return 0
     code = processes[rank].exitcode or 0
-    if code >= 0:
-        return code
-    if killed is not None:
+    if killed is not None and _is_killed(code):
         killed(f"process {rank} of {count} was killed by {signal.Signals(-code).name}")
-    return 128 - code
+    return 128 - code if code < 0 else code
 
 
 def end_with(parent: int) -> None:
@@ -77,6 +74,7 @@ def stop_before_start(number: int, frame: FrameType | None) -> None:
 def _begin(rank: int, count: int, port: int, parent: int, begin: Callable[[], object]) -> None:
     for number in SIGNALS:
         signal.signal(number, stop_before_start)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # as they were when it was forked
     end_with(parent)
     if rank:
         claims.leave_to_parent()  # the first one holds the run's folder too: it writes there
@@ -91,6 +89,16 @@ def _begin(rank: int, count: int, port: int, parent: int, begin: Callable[[], ob
     begin()
 
 
+def _start(processes: Sequence[BaseProcess]) -> None:
+    """Start the processes; a signal that comes meanwhile is passed on to all of them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        for process in processes:
+            process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _wait(processes: Sequence[BaseProcess]) -> int | None:
     """Wait until all are done, or one has failed and all have ended; return which one.
 
@@ -102,8 +110,13 @@ def _wait(processes: Sequence[BaseProcess]) -> int | None:
         failed = [rank for rank, code in codes.items() if code]
         if failed:
             _end(processes)
-            return min(failed, key=lambda rank: (codes[rank] or 0) > 0)
+            return min(failed, key=lambda rank: not _is_killed(codes[rank] or 0))
     return None
+
+
+def _is_killed(code: int) -> bool:
+    """Whether a process was ended from outside; one that aborts does so for want of others too."""
+    return code < 0 and code != -signal.SIGABRT
 
 
 def _end(processes: Sequence[BaseProcess]) -> None:

@@ -36,7 +36,8 @@ class CellStatus:
     """Where one cell stands.
 
     `state` is one of `STATES`, or "" for a cell that was never started and that no job will start.
-    `reason` is the scheduler's for letting it wait; `seconds_left` is None where it is not known.
+    `step` is the last one told of; where a run diverged, the one at which it did. `reason` is the
+    scheduler's for letting it wait; `seconds_left` is None where it is not known.
     """
 
     arm: str
@@ -110,13 +111,14 @@ def cell_status(grid: Path, cell: CellRecord, jobs: Jobs) -> CellStatus:
     if state not in outcomes.ENDED or jobs.submitted(cell.directory) > beat.get("updated", 0.0):
         id_, job = jobs.of(cell.directory)
         state, cause = _unfinished(run, beat, id_, job)
+    diverged = beat.get("diverged_step") if state == "diverged" else None
     return CellStatus(
         arm=cell.arm,
         seed=cell.seed,
         directory=cell.directory,
         tuned=cell.tuned,
         state=state,
-        step=int(beat.get("step") or 0),
+        step=int(diverged or beat.get("step") or 0),
         steps=int(beat.get("steps") or 0),
         steps_per_second=float(beat.get("steps_per_second") or 0.0),
         metrics=beat.get("metrics") or {},

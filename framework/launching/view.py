@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -117,8 +117,12 @@ def describe(manifest: Manifest, status: CellStatus) -> str:
 
 def label(status: CellStatus) -> str:
     """Return the name of a cell: arm, seed and what it tries."""
-    tuned = "".join(f" {k.rpartition('.')[2]}={v}" for k, v in status.tuned.items())
-    return f"{status.arm} seed={status.seed}{tuned}"
+    return f"{status.arm} seed={status.seed} {tried(status.tuned)}".rstrip()
+
+
+def tried(tuned: Mapping[str, str]) -> str:
+    """Return what a cell tries for its arm: 'lr=0.001 weight_decay=0.1'."""
+    return " ".join(f"{name.rpartition('.')[2]}={value}" for name, value in tuned.items())
 
 
 def _by_cell(manifest: Manifest, states: Sequence[CellStatus]) -> Table:

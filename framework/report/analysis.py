@@ -23,6 +23,9 @@ from .grid_results import GridResults
 from .scoring import Scores, score_runs
 from .selection import Selection, select
 
+BASELINE = "baseline"
+"""What a baseline is called that is no other arm of its grid."""
+
 MOST_OTHERS = 5
 """Metrics shown beside the one ranked by."""
 
@@ -171,12 +174,18 @@ def _baseline(
         raise UserError(f"{grid.directory}: the baseline {name!r} is no arm of this grid{hint}")
     if name in set(final["arm"]):
         return name
+    the = the_baseline(name)
     there = [arm for arm in grid.arm_names if arm in set(final["arm"])]
     if elsewhere and there:
-        notes.append(f"The baseline {name} has no score at this weight: {there[0]} stands in.")
+        notes.append(f"No score at this weight for {the}: {there[0]} stands in.")
         return there[0]
-    notes.append(f"The baseline {name} has no score, so nothing can be compared with it.")
+    notes.append(f"No score for {the}, so nothing can be compared with it.")
     return None
+
+
+def the_baseline(name: str) -> str:
+    """The baseline with its name, where it has one of its own."""
+    return "the baseline" if name == BASELINE else f"the baseline {name}"
 
 
 def _ranking(

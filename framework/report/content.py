@@ -13,7 +13,7 @@ from .figures.labels import level
 from .forest import forest_cell
 from .headline import Headline, decimals, headline
 from .metric_rows import MetricTable, metric_table
-from .numbers import Span, fixed, interval, probability, readable_span
+from .numbers import Span, fixed, interval, percent, probability, readable_span
 from .pictures import Picture
 from .provenance import ArmLinks, arm_links, environment, read_facts, varied_bindings
 from .rows import Row, comparison_rows, ranked_rows
@@ -97,7 +97,7 @@ def _interactions(analysis: Analysis) -> list[tuple[str, str, str, str]]:
     if analysis.factorial is None or analysis.factorial.interactions.empty:
         return []
     places = decimals(analysis)
-    pairs = _without_mirrored(analysis.factorial.interactions)
+    pairs = _without_mirrored(analysis.factorial.interactions.dropna(subset="effect"))
     rows = pairs.sort_values(["p_holm", "p"]).head(MOST_INTERACTIONS)
     return [
         (
@@ -126,7 +126,7 @@ def _shares(analysis: Analysis) -> list[tuple[str, str]]:
     if analysis.factorial is None:
         return []
     shares = analysis.factorial.shares.sort_values(ascending=False)
-    return [(str(name), f"{100 * share:.1f} %") for name, share in shares.items()]
+    return [(str(name), percent(share, 1)) for name, share in shares.items()]
 
 
 def _noise(analysis: Analysis) -> str:

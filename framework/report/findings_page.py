@@ -16,7 +16,7 @@ from framework.grid.settings import Grid
 from framework.launching.outcomes import ENDED
 
 from . import figures
-from .analysis import Analysis, analyse
+from .analysis import BASELINE, Analysis, analyse
 from .claims import Outcome, outcomes
 from .figures.style import SETTINGS
 from .findings_cost import NOT_RUN, cost
@@ -26,7 +26,6 @@ from .metric_rows import MetricTable, metric_table
 from .numbers import DASH, decimals_for, fixed, interval, probability
 from .rendering import LOADER, table_cell
 
-BASELINE = "baseline"
 SETTINGS_SHOWN = ("train.steps", "train.batch_size", "evaluation.samples", "evaluation.blocks")
 
 
@@ -90,28 +89,32 @@ class Section:
 
 
 def write_page(
-    files: Sequence[Path], roots: Sequence[Path], page: Path, pictures: Path, command: str
+    gin: Sequence[Path], roots: Sequence[Path], page: Path, pictures: Path, command: str
 ) -> list[Section]:
     """Write the page of the findings that gin files declare; return its sections.
 
+    Where nothing ran nothing is written: the page may hold what other runs have shown.
+
     Args:
-        files: gin files with `grid.claims`, in the order of the page.
+        gin: gin files and folders of them, in the order of the page; those without `grid.claims`
+            are left out.
         roots: folders of grids; a finding has a section for each one that holds its grid.
         page: the Markdown file.
         pictures: folder of the figures.
         command: what makes the page again.
 
     Raises:
-        UserError: a file or grid cannot be read, a claim does not fit its grid, or the page cannot
-            be written.
+        UserError: a file or grid cannot be read, no file has claims, no grid of theirs has a run
+            that ended, a claim does not fit its grid, or the page cannot be written.
     """
     environment = Environment(
         loader=LOADER, autoescape=False, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["cell"] = table_cell
     try:
-        pictures.mkdir(parents=True, exist_ok=True)
+        files = [file for path in gin for file in _files(path)]
         sections = [s for file in files for s in _sections(file, roots, page.parent, pictures)]
+        _check(sections, gin, roots)
         text = environment.get_template("findings.md").render(
             sections=sections, by_word=_by_word(sections), command=command
         )
@@ -119,6 +122,24 @@ def write_page(
     except OSError as error:
         raise UserError(f"cannot write {page}: {error.strerror or error}") from error
     return sections
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.glob("*.gin")) if path.is_dir() else [path]
+
+
+def _check(sections: Sequence[Section], gin: Sequence[Path], roots: Sequence[Path]) -> None:
+    """Refuse a page that would say nothing."""
+    if not sections:
+        raise UserError(
+            f"no gin file with grid.claims in {', '.join(map(str, gin))}: name files that have "
+            "some, such as gin/findings"
+        )
+    if not any(section.scale for section in sections):
+        raise UserError(
+            f"no run of {', '.join(map(str, gin))} has ended in {', '.join(map(str, roots))}: "
+            f"make some ({sections[0].command}), or say with --runs where the grids are"
+        )
 
 
 def _by_word(sections: Sequence[Section]) -> dict[str, list[tuple[Section, Row]]]:
@@ -244,6 +265,7 @@ def _drawn(
     stem = _name(grid)
     claimed = {o.claim.metric: None for o in tested if o.claim.summary and o.claim.metric}
     pictures = []
+    folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(SETTINGS):  # figures are laid out by it too
         drawings = [(f"{stem}_effects", "Paired differences", figures.draw_effects(analysis))]
         drawings += [

@@ -8,7 +8,7 @@ import pandas as pd
 
 from framework.statistics import orient, paired_differences
 
-from .analysis import Analysis
+from .analysis import Analysis, the_baseline
 from .numbers import decimals_for, fixed, probability, with_spread
 
 
@@ -65,20 +65,30 @@ def _claim(analysis: Analysis, leader: str, places: int) -> str:
     if analysis.baseline is None or len(analysis.ranking) == 1:
         return ""
     if leader == analysis.baseline:
-        better = analysis.ranking.get("verdict")
-        worse = 0 if better is None else int((better == "worse").sum())
-        others = len(analysis.ranking) - 1
-        return f"It is the baseline; surely worse than it: {worse} of {others}."
+        return f"It is the baseline; {_rivals(analysis.ranking.drop(index=leader))}."
     row = analysis.ranking.T[leader]
     size = fixed(abs(row["difference"]), places)
     side = "lower" if row["difference"] < 0 else "higher"
-    words = f"{size} {side} than the baseline {analysis.baseline}"
+    words = f"{size} {side} than {the_baseline(analysis.baseline)}"
     if not math.isfinite(row["p"]):
         return f"{words}, {_few(int(row['pairs']))}: no interval."
     return (
         f"{words} (95 % interval {_span(row, places)}, corrected p "
         f"{_equals(row['p_holm'])}, {int(row['pairs'])} paired seeds): {row['verdict']}."
     )
+
+
+def _rivals(others: pd.DataFrame) -> str:
+    """Count the arms that lost to the baseline, and those that cannot be compared with it."""
+    lost = others["diverged"] == others["runs"]
+    compared = others["verdict"].notna() & ~lost
+    counts = (
+        ("surely worse than it", (others["verdict"] == "worse") & compared, compared),
+        ("diverged in every seed", lost, lost),
+        ("no score yet", ~compared & ~lost, ~compared & ~lost),
+    )
+    shown = [(words, arms.sum()) for words, arms, wanted in counts if wanted.any()]
+    return "; ".join(f"{words}: {count} of {len(others)}" for words, count in shown)
 
 
 def _runner_up(analysis: Analysis, arms: list[str], places: int) -> str:

@@ -54,6 +54,11 @@ def probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def percent(share: float, decimals: int) -> str:
+    """Write a share of the variance; one that no fit can tell from others has no number."""
+    return f"{100 * share:.{decimals}f} %" if math.isfinite(share) else "cannot be estimated"
+
+
 def duration(seconds: float) -> str:
     """Write seconds as the two largest units."""
     if seconds is None or not math.isfinite(seconds):

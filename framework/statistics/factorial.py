@@ -94,6 +94,7 @@ def _expand(n: int) -> Floats:
 def _term(values: Floats, rest: Floats, term: Floats, expand: Floats) -> tuple[Floats, float]:
     """Effects of one term given the others, (levels, seeds), and its share of variance."""
     design = np.hstack([rest, term])
+    # Without all cells of a term its columns depend on the others': no data tells them apart.
     if np.linalg.matrix_rank(design) < design.shape[1]:
         return np.full((len(expand), values.shape[1]), np.nan), float("nan")
     solution = np.linalg.lstsq(design, values, rcond=None)[0][rest.shape[1] :]

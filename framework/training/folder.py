@@ -41,12 +41,13 @@ def _check_same_run(path: Path, resolved: Resolved) -> None:
     grown = Configuration.load([path]).with_bindings(steps, origin=str(path)).resolve()
     if grown.identity == resolved.identity and steps[STEPS] > there.settings[STEPS]:
         return
-    differing = sorted(
-        name
-        for name in there.settings.keys() | resolved.settings.keys()
-        if not name.startswith(("run.", "logging."))
-        and there.settings.get(name) != resolved.settings.get(name)
-    )
+    if grown.identity == resolved.identity:
+        raise UserError(
+            f"{path.parent} belongs to a run of {there.settings[STEPS]} steps: {STEPS} may be "
+            "raised, not lowered; choose another --output for a shorter run"
+        )
+    ours, theirs = resolved.identifying, grown.identifying
+    differing = sorted(n for n in ours.keys() | theirs.keys() if ours.get(n) != theirs.get(n))
     raise UserError(
         f"{path.parent} belongs to another run (it differs in {', '.join(differing[:4])}): "
         "choose another --output"

@@ -127,7 +127,7 @@ def _costliest(averages: Sequence[FunctionEventAvg], on_gpu: bool, steps: int) -
             entry.count / steps,
         )
         for entry in averages
-        if entry.device_type.name == wanted
+        if entry.device_type.name == wanted and not entry.is_user_annotation
     ]
     return sorted(kernels, key=lambda kernel: -kernel.milliseconds)[:KERNELS]
 

@@ -141,6 +141,15 @@ def test_the_gin_file_may_not_contradict_the_network(tmp_path, call):
     assert "guidances.constant.weight = 1.75" in (tmp_path / "run/config.gin").read_text()
 
 
+def test_a_set_may_not_contradict_the_network(tmp_path, call):
+    file = written(tmp_path, dumped({"net": network(Case(CASE))}))
+    told = (file, "--out", tmp_path / "run", "--set")
+    code, _, err = call(*told, "models.dit.depth = 3")
+    assert (code, "models.dit.depth = 2, and --set says 3: leave that out" in err) == (2, True)
+    assert not (tmp_path / "run").exists()
+    assert call(*told, "models.dit.depth = 2")[0] == 0
+
+
 def test_sample_draws_from_an_imported_run(tmp_path, call, monkeypatch, capsys):
     file = written(tmp_path, dumped({"net": network(Case(CASE))}))
     assert call(file, "--out", tmp_path / "run")[0] == 0

@@ -39,6 +39,14 @@ def test_json_says_where_time_goes_and_a_trace_is_written(tmp_path):
     assert "traceEvents" in json.loads(trace.read_text())
 
 
+def test_on_a_cpu_no_memory_is_claimed_and_kernels_are_operators():
+    done = run("--steps", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "memory: not measured on a CPU" in done.stdout
+    assert "GB" not in done.stdout
+    assert "Optimizer.step" not in done.stdout
+
+
 def test_bad_options_take_a_line():
     done = run("--steps", "0")
     assert done.returncode == 2

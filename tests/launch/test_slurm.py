@@ -68,6 +68,14 @@ def test_without_a_probe_it_says_so(program):
     assert out.count("not probed") == 3
 
 
+def test_a_dry_run_shows_what_is_tuned(program):
+    tuned = "grid.tune = {'optimizers.adamw.lr': [1e-3, 2e-3]}"
+    wanted = ["--gin", QUICKSTART, "--set", tuned, "--dry-run", "--no-probe"]
+    code, out, _ = program("slurm.py", *wanted)
+    assert code == 0
+    assert [out.count(f"lr={value}: 0, 1, 2") for value in ("0.001", "0.002")] == [3, 3]
+
+
 GRID = "include '{}'\ngrid.name = 'bad'\n".format(REPOSITORY / "gin/digits.gin")
 
 

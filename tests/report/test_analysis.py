@@ -63,6 +63,24 @@ def test_every_run_diverged():
     assert not found.leader and "without divergence" in found.claim
 
 
+def test_a_leading_baseline_counts_rivals_that_lost_and_those_without_a_score():
+    lost = {("lost", seed): 50 for seed in range(3)}
+    alone = headline(analyse(build(Truth(effects={"a": 0.0, "lost": 1.0}, diverged=lost))))
+    assert alone.claim == "It is the baseline; diverged in every seed: 1 of 1."
+    effects = {"a": 0.0, "worse": 9.0, "same": 0.5, "lost": 1.0, "late": 1.0}
+    late = {("late", seed): "queued" for seed in range(3)}
+    truth = Truth(effects=effects, diverged=lost, states=late)
+    assert headline(analyse(build(truth))).claim == (
+        "It is the baseline; surely worse than it: 1 of 4; diverged in every seed: 1 of 4; "
+        "no score yet: 1 of 4."
+    )
+
+
+def test_a_baseline_without_a_name_of_its_own_is_named_once():
+    analysis = analyse(build(Truth(effects={"baseline": 3.0, "one": 0.0})))
+    assert "lower than the baseline (" in headline(analysis).claim
+
+
 def test_equal_time_ranks_otherwise_than_equal_steps():
     truth = Truth(effects={"slow": -0.5, "fast": 0.5}, seeds=6, speed={"slow": 0.2, "fast": 0.05})
     budgets = {b.cost: b.table for b in analyse(build(truth)).budgets}
@@ -132,7 +150,7 @@ def test_a_baseline_without_a_score_is_said():
     grid = build(Truth(effects=TARGETS, states={("decay=0.99", s): "failed" for s in range(3)}))
     analysis = analyse(grid)
     assert analysis.baseline is None and "difference" not in analysis.ranking
-    assert any("has no score" in note for note in analysis.notes)
+    assert any("No score for the baseline" in note for note in analysis.notes)
 
 
 def test_unknown_names_answer_with_what_there_is():

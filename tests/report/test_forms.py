@@ -99,6 +99,18 @@ def test_an_interaction_of_two_levels_is_told_once(tmp_path):
     ]  # fmt: skip
 
 
+def test_an_interaction_that_lacks_a_cell_is_said_to_be_open(tmp_path):
+    levels = {"m.a": ("1", "2"), "m.b": ("3", "4")}
+    cells = [("1", "3"), ("1", "4"), ("2", "3")]
+    settings = {f"a={a},b={b}": {"m.a": a, "m.b": b} for a, b in cells}
+    effects = {arm: float(k) for k, arm in enumerate(settings)}
+    paths = write_report(analyse(build(Truth(effects, settings=settings, axes=levels))), tmp_path)
+    for text in (paths.markdown.read_text(), paths.html.read_text()):
+        assert "m.a x m.b cannot be estimated." in text
+        assert not re.search(r"\bnan\b", text)
+        assert "beyond the sum of both" not in text, "a table without a row"
+
+
 def test_names_are_escaped_in_every_form(tmp_path):
     name = "a_b|<i>&%$#"
     grid = build(Truth(effects={"base": 0.0, name: 1.0}))

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from framework.statistics import orient
 
 from ..analysis import Analysis
-from .style import FAINT, SOFT, canvas, grid_lines, legend, pens
+from .style import FAINT, SOFT, canvas, grid_lines, legend, name_values, pens
 
 
 def pareto_front(table: pd.DataFrame, sign: float) -> pd.Index:
@@ -53,7 +53,7 @@ def draw_cost(analysis: Analysis) -> Figure | None:
     axes.set_xlabel(
         "seconds of training a run" + (" (search included)" if analysis.tuning is not None else "")
     )
-    axes.set_ylabel(f"{analysis.selection.title} ({analysis.selection.direction} is better)")
+    name_values(axes, f"{analysis.selection.title} ({analysis.selection.direction} is better)")
     axes.margins(x=0.12, y=0.12)
     grid_lines(axes)
     legend(axes, analysis, styles, dots=True)

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..analysis import Analysis
-from .style import canvas, draw_faint, grid_lines, legend, pens
+from .style import canvas, draw_faint, grid_lines, legend, name_values, pens
 
 BINS = 80
 """Points along a training curve; the scalars between them are averaged."""
@@ -24,7 +24,7 @@ def draw_curves(analysis: Analysis) -> Figure | None:
     figure, (axes,) = canvas()
     _lines(axes, analysis, curves[["arm", "seed", "step", "value"]])
     better = analysis.selection.direction
-    axes.set_ylabel(f"{analysis.selection.title} ({better} is better)")
+    name_values(axes, f"{analysis.selection.title} ({better} is better)")
     return figure
 
 
@@ -46,7 +46,7 @@ def draw_losses(analysis: Analysis) -> Figure | None:
     means = binned.groupby(["arm", "seed", "step"], sort=False)["value"].mean().reset_index()
     figure, (axes,) = canvas()
     _lines(axes, analysis, means, markers=False)
-    axes.set_ylabel(tag)
+    name_values(axes, tag)
     if (means["value"] > 0).all() and means["value"].max() > 20 * means["value"].min():
         axes.set_yscale("log")
     return figure

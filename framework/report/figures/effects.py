@@ -8,8 +8,10 @@ from matplotlib.figure import Figure
 from ..analysis import Analysis
 from ..numbers import Span, readable_span
 from .labels import arm_labels
+from .lettering import folded, inches
 from .style import BLUE, FAINT, INK, SOFT, VERMILLION, canvas, grid_lines
 
+WIDTH = 6.0
 MOST = 40
 """Arms shown; of more, the best and the worst."""
 
@@ -28,7 +30,13 @@ def draw_effects(analysis: Analysis) -> Figure | None:
     hidden = len(rows) - MOST
     if hidden > 0:
         rows = pd.concat([rows.head(MOST // 2), rows.tail(MOST // 2)])
-    figure, (axes,) = canvas(6.0, 0.9 + 0.24 * len(rows))
+    labels = arm_labels(map(str, analysis.ranking.index))
+    names = [labels.of[str(arm)] for arm in rows.index]
+    room = max(inches(name, 9) for name in names)
+    keys = folded(labels.keys, max(room, 2.0), 8)
+    said = _said(analysis, labels.of[analysis.baseline], WIDTH - max(room, inches(keys, 8)) - 0.3)
+    lines = said.count("\n") + keys.count("\n")
+    figure, (axes,) = canvas(WIDTH, 0.9 + 0.24 * len(rows) + 0.15 * lines)
     span = readable_span(rows)
     for k, (_, row) in enumerate(rows.iterrows()):
         _mark(axes, k, row, span)
@@ -39,20 +47,23 @@ def draw_effects(analysis: Analysis) -> Figure | None:
     axes.axvline(0, color=INK, linewidth=1)
     axes.set_xlim(*span)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    labels = arm_labels(analysis.grid.arm_names)
-    axes.set_yticks(range(len(rows)), [labels.of[str(arm)] for arm in rows.index])
-    if labels.keys:
-        axes.text(-0.02, 1.0, labels.keys, transform=axes.transAxes, ha="right", va="bottom",
-                  fontsize=8, color=SOFT)  # fmt: skip
+    axes.set_yticks(range(len(rows)), names)
+    axes.text(-0.02, 1.0, keys, transform=axes.transAxes, ha="right", va="bottom", fontsize=8,
+              color=SOFT)  # fmt: skip
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     grid_lines(axes, "x")
-    arrow = "left" if analysis.selection.direction == "lower" else "right"
-    axes.set_xlabel(
-        f"{analysis.selection.title}: difference to {labels.of[analysis.baseline]} "
-        f"({arrow} is better)"
-    )
+    axes.set_xlabel(said)
     return figure
+
+
+def _said(analysis: Analysis, baseline: str, room: float) -> str:
+    """What the axis shows, in lines that fit into `room` inches."""
+    arrow = "left" if analysis.selection.direction == "lower" else "right"
+    what = f"{analysis.selection.title}: difference to {baseline}"
+    better = f"({arrow} is better)"
+    whole = f"{what} {better}"
+    return whole if inches(whole, 9) <= room else f"{folded(what, room, 9)}\n{better}"
 
 
 def _mark(axes: Axes, k: int, row: pd.Series, span: Span) -> None:

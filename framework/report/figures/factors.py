@@ -4,9 +4,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..analysis import Analysis
-from ..numbers import shorten
+from ..numbers import percent, shorten
 from .labels import level
-from .style import BLUE, INK, SKY, canvas, grid_lines
+from .style import BLUE, INK, SKY, canvas, grid_lines, name_values
 
 MOST = 4
 
@@ -35,11 +35,11 @@ def draw_factors(analysis: Analysis) -> Figure | None:
             x, names, rotation=turn,
             ha="right" if turn else "center", fontsize=8,
         )  # fmt: skip
-        share = f" ({100 * shares[factor]:.0f} % of the variance)"
-        axes.set_title(shorten(factor.rpartition(".")[2], 26) + share, fontsize=8.5)
+        share = percent(shares[factor], 0).replace("%", "% of the variance")
+        axes.set_title(f"{shorten(factor.rpartition('.')[2], 26)}\n{share}", fontsize=8.5)
         grid_lines(axes)
         axes.margins(x=0.1)
-    panels[0].set_ylabel(f"effect on {analysis.selection.title}")
+    name_values(panels[0], f"effect on {analysis.selection.title}", room=2.0)
     low = min(axes.get_ylim()[0] for axes in panels)
     high = max(axes.get_ylim()[1] for axes in panels)
     for axes in panels:

@@ -7,7 +7,7 @@ from matplotlib.ticker import NullLocator
 from ..analysis import Analysis
 from ..metric_rows import metric_by_nfe
 from ..selection import Selection
-from .style import Pen, canvas, draw_faint, grid_lines, legend, pens
+from .style import Pen, canvas, draw_faint, grid_lines, legend, name_values, pens
 
 MOST = 3
 """Metrics drawn, the one ranked by first."""
@@ -51,5 +51,5 @@ def _panel(axes: Axes, analysis: Analysis, selection: Selection, styles: dict[st
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(counts, [f"{int(n)}" for n in counts])
     axes.set_xlabel("network evaluations (NFE)")
-    axes.set_ylabel(f"{selection.metric} ({selection.direction} is better)")
+    name_values(axes, f"{selection.metric} ({selection.direction} is better)")
     grid_lines(axes)

@@ -1,16 +1,20 @@
 """The same-noise sample matrix: arms as rows, NFE as columns."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..analysis import Analysis
 from ..grid_results import Pictures
 from .labels import arm_labels
+from .lettering import folded, inches
 from .style import FAINT, SOFT
 
 Image = NDArray[np.uint8]
 
+WIDTH = 6.0
+"""Inches that the pictures take; their names come beside."""
 MOST_ARMS = 40
 MOST_NFES = 3
 PREFERRED = (1, 2, 4)
@@ -64,37 +68,40 @@ def _matrix(analysis: Analysis, strips: dict[str, dict[int, Pictures]], nfes: li
     """Lay the strips out."""
     first = next(iter(next(iter(strips.values())).values()))
     pick = _pick(first, 8 if len(nfes) > 2 else 10)
-    labels = arm_labels(analysis.grid.arm_names)
+    labels = arm_labels(map(str, analysis.ranking.index))
+    names = {arm: labels.marked(arm, analysis.baseline) for arm in strips}
+    room = max(inches(name, 8) for name in names.values())
+    keys = folded(labels.keys, max(room, 2.0), 8)
+    left, top = max(room, inches(keys, 8)) + 0.15, 0.3 + 0.13 * keys.count("\n")
     height = first[0].shape[1] / first[0].shape[2]
-    cell = 6.0 / len(nfes)
+    cell = WIDTH / len(nfes)
     row = cell / len(pick) * height
-    figure = Figure(figsize=(8.2, 0.35 + (row + 0.06) * len(strips)), constrained_layout=False)
+    size = (left + WIDTH + 0.05, top + 0.05 + (row + 0.06) * len(strips))
+    figure = Figure(figsize=size, constrained_layout=False)
     panels = figure.subplots(len(strips), len(nfes), squeeze=False)
-    top = 1 - 0.3 / figure.get_figheight()
-    figure.subplots_adjust(left=0.26, right=0.995, top=top, bottom=0.005, wspace=0.03, hspace=0.06)
+    figure.subplots_adjust(left=left / size[0], right=1 - 0.05 / size[0], top=1 - top / size[1],
+                           bottom=0.02 / size[1], wspace=0.03, hspace=0.06)  # fmt: skip
     for y, (arm, found) in enumerate(strips.items()):
         for x, nfe in enumerate(nfes):
             axes = panels[y][x]
-            axes.set_xticks([])
-            axes.set_yticks([])
-            for spine in axes.spines.values():
-                spine.set_visible(False)
-            axes.set_facecolor(FAINT)
-            if nfe in found:
-                axes.imshow(_strip(found[nfe][0], pick), cmap="gray", vmin=0, vmax=255,
-                            interpolation="nearest", aspect="auto")  # fmt: skip
+            _show(axes, _strip(found[nfe][0], pick) if nfe in found else None)
             if y == 0:
                 axes.set_title(f"{nfe} NFE", fontsize=9, loc="center")
-        mark = " (baseline)" if arm == analysis.baseline else ""
-        panels[y][0].set_ylabel(
-            labels.of[arm] + mark, rotation=0, ha="right", va="center", fontsize=8
-        )
-    if labels.keys:
-        panels[0][0].annotate(
-            labels.keys, (0, 1), (-4, 8), "axes fraction", textcoords="offset points", ha="right",
-            fontsize=8, color=SOFT,
-        )  # fmt: skip
+        panels[y][0].set_ylabel(names[arm], rotation=0, ha="right", va="center", fontsize=8)
+    panels[0][0].annotate(keys, (0, 1), (-4, 8), "axes fraction", textcoords="offset points",
+                          ha="right", fontsize=8, color=SOFT)  # fmt: skip
     return figure
+
+
+def _show(axes: Axes, strip: Image | None) -> None:
+    """Show pictures without a frame, and a grey field in the place of those that are not there."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_facecolor(FAINT)
+    if strip is not None:
+        axes.imshow(strip, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
 
 
 def _pick(pictures: Pictures, most: int) -> list[int]:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from ..analysis import Analysis
 from ..scalars import curves
-from .style import canvas, grid_lines, legend, pens
+from .style import canvas, grid_lines, legend, name_values, pens
 
 
 def draw_scalar(analysis: Analysis, tag: str) -> Figure:
@@ -30,7 +30,7 @@ def draw_scalar(analysis: Analysis, tag: str) -> Figure:
         )  # fmt: skip
     axes.set_yscale("log")
     axes.set_xlabel("training step")
-    axes.set_ylabel(f"{tag}, seed {seed}")
+    name_values(axes, f"{tag}, seed {seed}")
     grid_lines(axes)
     legend(axes, analysis, styles)
     return figure

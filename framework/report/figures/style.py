@@ -1,6 +1,6 @@
 """One look for all figures: Okabe-Ito colours, each with a line style and a marker of its own."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 
 from ..analysis import Analysis
 from .labels import arm_labels
+from .lettering import folded, inches
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 PURPLE, ORANGE, SKY = "#CC79A7", "#E69F00", "#56B4E9"
 INK, SOFT, FAINT = "#1a1a1a", "#767676", "#d9d9d9"
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
+MOST_COLUMNS = 3
+ROW = 0.17
+"""Inches that a row of a legend takes."""
 LEADERS = len(MARKERS)
 """Arms drawn in colour, next to the baseline; further ones are thin and grey."""
 
@@ -99,6 +103,11 @@ def draw_faint(axes: Axes, lines: Iterable[NDArray[np.float64]]) -> None:
     axes.autoscale_view()
 
 
+def name_values(axes: Axes, text: str, room: float = 2.7) -> None:
+    """Say beside the vertical axis, `room` inches high, what it shows."""
+    axes.set_ylabel(folded(text, room, 9))
+
+
 def grid_lines(axes: Axes, axis: str = "y") -> None:
     """Draw faint lines behind the data."""
     axes.set_axisbelow(True)
@@ -108,8 +117,8 @@ def grid_lines(axes: Axes, axis: str = "y") -> None:
 def legend(axes: Axes, analysis: Analysis, styles: Mapping[str, Pen], dots: bool = False) -> None:
     """Name the drawn arms below the axes, and say how many are grey (lines, or `dots`)."""
     handles, arms = axes.get_legend_handles_labels()
-    labels = arm_labels(analysis.grid.arm_names)
-    names = [labels.of[a] + (" (baseline)" if a == analysis.baseline else "") for a in arms]
+    labels = arm_labels(map(str, analysis.ranking.index))
+    names = [labels.marked(arm, analysis.baseline) for arm in arms]
     grey = sum(not pen.named for pen in styles.values())
     if grey:
         handles = [
@@ -117,11 +126,21 @@ def legend(axes: Axes, analysis: Analysis, styles: Mapping[str, Pen], dots: bool
             Line2D([], [], color=SOFT, linewidth=0.8, alpha=0.6, linestyle="" if dots else "-",
                    marker="o" if dots else "", markerfacecolor="white"),
         ]  # fmt: skip
-        names = [*names, f"{grey} more arms"]
+        names = [*names, f"{grey} more {'arm' if grey == 1 else 'arms'}"]
     figure = axes.get_figure(root=True)
     if handles and figure is not None:
-        columns = 3 if max(map(len, names)) < 22 else 2
+        width = figure.get_figwidth()
+        columns = _columns(names, width)
+        rows = -(-len(names) // columns)
+        figure.set_figheight(figure.get_figheight() + ROW * max(0, rows - 2))
         figure.legend(
             handles, names, loc="outside lower center", ncols=columns, fontsize=8,
-            title=labels.keys or None, title_fontsize=8,
+            title=folded(labels.keys, width - 0.3, 8) or None, title_fontsize=8,
         )  # fmt: skip
+
+
+def _columns(names: Sequence[str], width: float) -> int:
+    """How many columns of a legend there is room for: its lines, gaps and letters of 8 points."""
+    line_and_gaps = (SETTINGS["legend.handlelength"] + 2.8) * 8 / 72
+    entry = line_and_gaps + max(inches(name, 8) for name in names)
+    return max(1, min(MOST_COLUMNS, int(width / entry)))

@@ -102,6 +102,15 @@ def test_mirrors_crops_and_json_labels(vae, tmp_path):
     assert dataset.examples(torch.arange(3), torch.rand(3, 2).double()).x.shape == (3, 4, 4, 4)
 
 
+def test_what_is_smaller_than_the_crop_is_enlarged_with_one_warning(vae, tmp_path, caplog):
+    images = save_digits(tmp_path / "images", 12)
+    np.save(images / "0/00000.npy", np.zeros((3, 20, 24), np.uint8))
+    found = encoded(images, tmp_path / "out.h5", vae, crop=32)
+    assert found.shape == (4, 16, 16)
+    (said,) = caplog.messages
+    assert "images/0/00000.npy is 24x20: what is smaller than --crop 32 is enlarged" in said
+
+
 def test_a_zip_gives_the_same_numbers_as_its_folder(digits, vae, tmp_path):
     archive = tmp_path / "digits.zip"
     with zipfile.ZipFile(archive, "w") as packed:
@@ -173,6 +182,7 @@ def test_killed_with_signal_9_it_ends_with_the_same_file(vae, tmp_path):
     left = int(note.read_text()) < 1797  # on a busy machine the kill may come late
     resumed = run(*options, "--out", out)
     assert resumed.returncode == 0, resumed.stderr
+    assert "accelerate" not in resumed.stderr
     assert "1797 images in 10 classes, latents of 4x8x8, SHA-256" in resumed.stdout
     assert ("1797/1797 images (100.0 %)" in resumed.stderr) == left
     undisturbed = encoded(images, tmp_path / "whole.h5", vae, batch_size=1)
@@ -185,6 +195,33 @@ def test_another_source_or_option_does_not_go_on(digits, vae, tmp_path):
     encoded(digits, tmp_path / "out.h5", vae)
     with pytest.raises(UserError, match=r"made from something else \(flip differs\)"):
         encoded(digits, tmp_path / "out.h5", vae, flip=True)
+
+
+def other_hdf5(path):
+    with h5py.File(path, "w") as file:
+        file["measured"] = np.arange(3)
+
+
+def cut_short(path):
+    other_hdf5(path)
+    path.write_bytes(path.read_bytes()[:100])
+
+
+THERE = {
+    "is a folder: name a file": Path.mkdir,
+    "is no file of latents: name another": lambda path: path.write_text("The thesis\n"),
+    "is no file of latents: name another --out$": other_hdf5,
+    "is damaged: if it held latents": cut_short,
+}
+
+
+@pytest.mark.parametrize("words", THERE)
+def test_what_is_there_is_called_what_it_is(words, digits, vae, tmp_path):
+    out = tmp_path / "out.h5"
+    THERE[words](out)
+    with pytest.raises(UserError, match=words):
+        encoded(digits, out, vae)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.h5"]
 
 
 def loose(folder):

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from components.datasets import ImageFolder
+from components.datasets.image_source import decoded
 from framework import UserError
 
 NAMES = ["00000/a.png", "00000/b.npy", "00001/c.png"]
@@ -25,6 +26,12 @@ def encoded(name, array):
         np.save(stream, array)
     else:
         Image.fromarray(array.transpose(1, 2, 0)).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def png(mode, colour, **options):
+    stream = io.BytesIO()
+    Image.new(mode, (5, 6), colour).save(stream, format="PNG", **options)
     return stream.getvalue()
 
 
@@ -87,11 +94,20 @@ def test_held_out_images_are_kept_from_training(tmp_path):
         ({"00000/a.png": b"nonsense"}, r"00000/a\.png is not an image"),
         ({"00000/b.npy": encoded("b.npy", pixels(0)[:, :4])}, "one size"),
         ({"00000/b.npy": encoded("b.npy", pixels(0) / 2)}, "unsigned bytes"),
+        ({"00000/a.png": png("I;16", 40000)}, r"00000/a\.png has samples of 16 or more bits"),
+        ({"00000/a.png": png("RGBA", (9, 8, 7, 254))}, r"00000/a\.png has transparent pixels"),
+        ({"00000/a.png": png("P", 0, transparency=0)}, r"00000/a\.png has transparent pixels"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, change, message):
     with pytest.raises(UserError, match=message):
         ImageFolder(str(write(tmp_path, {**files(), **change})))
+
+
+def test_opaque_alpha_is_left_out():
+    image = decoded("a.png", png("RGBA", (9, 8, 7, 255)))
+    assert image.shape == (3, 6, 5)
+    assert image.flatten(1).unique(dim=1).tolist() == [[9], [8], [7]]
 
 
 def test_a_path_that_holds_nothing_is_named(tmp_path):

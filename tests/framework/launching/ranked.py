@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import torch
@@ -30,3 +31,13 @@ def killed(directory: Path) -> None:
         except RuntimeError as error:
             outcomes.record(directory, "failed", str(error))
             raise
+
+
+def aborted(directory: Path) -> None:
+    """The second process fails; the first one then is aborted, as NCCL's watchdog does."""
+    with failures.written_down(directory), joined() as world:
+        if not world.leads:
+            raise ValueError("the reason")
+        while not (directory / outcomes.FAILURE).exists():
+            time.sleep(0.01)
+        os.abort()

@@ -10,7 +10,7 @@ import pytest
 
 from framework.errors import UserError
 from framework.grid.manifest import Manifest
-from framework.launching import claims
+from framework.launching import claims, folders, presenting
 from framework.launching.cancelling import cancel
 from framework.launching.launch import launch
 from framework.launching.states import read_states
@@ -44,6 +44,39 @@ def test_a_grid_runs_once_and_again_runs_nothing(planned, grid, undisturbed):
     assert again.started == []
     assert again.submission is None
     assert all(count == ["0"] for count in starts(grid).values())
+
+
+@pytest.fixture
+def shadows(tmp_path):
+    """A user's folder whose modules are named like Python's own."""
+    folder = tmp_path / "zz"
+    folder.mkdir()
+    for name in ("random", "queue"):
+        (folder / f"{name}.py").write_text("raise ImportError('not of Python')\n")
+    (folder / "users_own.py").write_text("from tests.framework.launching.toy import run as run\n")
+    return folder
+
+
+def test_a_users_modules_are_found_behind_pythons(planned, grid, shadows, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, str(shadows)])
+    run_all(planned, grid, runner="users_own:run")
+    assert set(states(grid).values()) == {"done"}
+
+
+def test_a_job_that_cannot_start_says_why(planned, grid, tmp_path, monkeypatch):
+    copy = tmp_path / "copy/framework"
+    copy.mkdir(parents=True)
+    (copy / "__init__.py").write_text("raise ImportError('damaged')\n")
+    monkeypatch.setattr(folders, "keep_code", lambda grid, undo: copy.parent)
+    with pytest.raises(UserError, match="did not start: ImportError: damaged"):
+        launch(planned, grid, options())
+    assert not grid.exists()
+
+
+def test_a_job_that_dies_before_its_runs_says_why(planned, grid, capsys):
+    launched = launch(planned, grid, options(runner="no_such_module:run"))
+    assert presenting.finish(launched) == 1
+    assert "ended: ModuleNotFoundError: No module named 'no_such_module'" in capsys.readouterr().err
 
 
 def test_only_what_is_missing_is_run(planned, grid):
@@ -218,8 +251,6 @@ def test_a_launch_without_waiting_lets_go_of_its_pipes(grid):
 
 
 def test_inline_runs_here_one_after_another(planned, grid, undisturbed):
-    from framework.launching import presenting
-
     chosen = options(executor="inline")
     launched = launch(planned, grid, chosen)
     presenting.run_inline(launched, chosen)

@@ -58,13 +58,19 @@ def test_a_local_job_starts_the_processes_of_a_run(grid):
     assert seen[0][1:] == seen[1][1:]  # world size and where to meet
 
 
-def test_a_process_that_is_killed_is_named_whatever_the_others_say(grid):
+@pytest.mark.parametrize(
+    ("runner", "words"),
+    [
+        ("killed", "process 1 of 2 was killed by SIGKILL"),
+        ("aborted", "process 1 of 2: ValueError: the reason"),
+    ],
+)
+def test_what_ended_a_run_is_named_and_not_what_followed(grid, runner, words):
     planned = toy_plan("launch.processes = 2", "grid.axes = {}", "grid.seeds = 1")
-    run_all(planned, grid, runner="tests.framework.launching.ranked:killed")
-    words = "process 1 of 2 was killed by SIGKILL"
+    run_all(planned, grid, runner=f"tests.framework.launching.ranked:{runner}")
 
     def is_named() -> bool:
         (status,) = read_states(grid, planned.manifest(""))
         return (status.state, status.cause) == ("failed", words)
 
-    until(is_named, words)  # the other one has said its own before
+    until(is_named, words)  # the other one may have said its own before

@@ -49,6 +49,12 @@ def test_a_dead_run_behind_a_fresh_heartbeat_is_found_out(tmp_path):
     assert state(tmp_path).state == "stopped"
 
 
+def test_a_diverged_run_is_at_the_step_where_it_did(tmp_path):
+    run = tmp_path / CELL.directory
+    beat(run, state="diverged", step=20, diverged_step=2, cause="loss/total not finite at step 2")
+    assert view.describe(manifest_of([CELL]), state(tmp_path)) == "diverged at 2"
+
+
 def test_a_run_whose_lock_cannot_be_seen_is_believed_while_it_speaks(tmp_path, slurm_says):
     run = tmp_path / CELL.directory
     slurm_says("5|0|RUNNING|None")
