@@ -15,7 +15,8 @@ from framework.settings import PositiveInt
 class SlicedWasserstein:
     """W2 along random directions between samples and as many examples: `sliced_w2`.
 
-    Bonneel et al., "Sliced and Radon Wasserstein Barycenters of Measures", 2015.
+    Bonneel et al., "Sliced and Radon Wasserstein Barycenters of Measures", 2015. Values compare
+    within one number of directions only, which the score carries: `sliced_w2@directions=256`.
 
     Args:
         dataset: what is compared with.
@@ -29,4 +30,5 @@ class SlicedWasserstein:
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return the distance of samples (M, ...); NaN if one of them is not finite."""
         reference = draws(self._dataset, len(samples))
-        return [Score("sliced_w2", sliced_w2(samples, reference, self._directions), "lower")]
+        name = f"sliced_w2@directions={self._directions}"
+        return [Score(name, sliced_w2(samples, reference, self._directions), "lower")]
