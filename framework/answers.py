@@ -17,6 +17,8 @@ from framework.protocols import Score, Times, TimeSampler
 from framework.protocols.learning import NamedParameters
 from framework.registry import name_of
 
+DIRECTIONS = ("lower", "higher")
+
 
 def times_of(sample: TimeSampler, u: Tensor) -> Times:
     """Return the times that a sampler makes of uniforms (B, 4), (B,) each.
@@ -37,8 +39,7 @@ def times_of(sample: TimeSampler, u: Tensor) -> Times:
 def optimizer_of(make: Callable[..., object], parameters: NamedParameters) -> torch.optim.Optimizer:
     """Return the optimizer that a factory makes for parameters, every one of which it moves.
 
-    Those without `requires_grad` may be left out. An optimizer may hold others in their place,
-    such as copies in another precision: what counts is how many numbers it holds.
+    Those without `requires_grad` may be left out.
 
     Raises:
         UserError: it makes something else, or leaves some out.
@@ -47,16 +48,27 @@ def optimizer_of(make: Callable[..., object], parameters: NamedParameters) -> to
     if not isinstance(found, torch.optim.Optimizer):
         kind = type(found).__name__
         raise UserError(f"{name_of(make)}: it returns a {kind}, not a torch.optim.Optimizer")
-    held = [parameter for group in found.param_groups for parameter in group["params"]]
-    wanted = [(name, p) for name, p in parameters if p.requires_grad]
-    if sum(p.numel() for p in held) < sum(p.numel() for _, p in wanted):
-        known = {id(parameter) for parameter in held}
-        left = [name for name, parameter in wanted if id(parameter) not in known]
+    left = left_out(found, parameters)
+    if left:
         raise UserError(
-            f"{name_of(make)}: its groups leave out {len(left)} of {len(wanted)} parameters, such "
-            f"as {left[0]}: take all, and call requires_grad_(False) on what is to stay as it is"
+            f"{name_of(make)}: its groups leave out {len(left)} of {len(parameters)} parameters, "
+            f"such as {left[0]}: take all, or call requires_grad_(False) on what is not to move"
         )
     return found
+
+
+def left_out(optimizer: torch.optim.Optimizer, parameters: NamedParameters) -> list[str]:
+    """Return the names of parameters with gradients that an optimizer does not hold.
+
+    It may hold others in their place, such as copies in another precision or all of them in one
+    row: what counts is how many numbers it holds.
+    """
+    held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    wanted = [(name, p) for name, p in parameters if p.requires_grad]
+    if sum(p.numel() for p in held) >= sum(p.numel() for _, p in wanted):
+        return []
+    known = {id(parameter) for parameter in held}
+    return [name for name, parameter in wanted if id(parameter) not in known]
 
 
 def scores_of(metric: str, found: object) -> list[Score]:
@@ -83,10 +95,12 @@ def wrong_scores(found: object) -> Iterator[str]:
         if not isinstance(score.name, str) or not score.name:
             yield f"it returns a score with the name {score.name!r}"
         if not _is_number(score.value):
-            yield f"the value of its score '{score.name}' is a {type(score.value).__name__}"
-        if score.direction not in ("lower", "higher"):
-            yield f"the direction of its score '{score.name}' is {score.direction!r}: give " \
-                "'lower' or 'higher'"  # fmt: skip
+            yield f"the score '{score.name}' has a {type(score.value).__name__} for its value"
+        if score.direction not in DIRECTIONS:
+            yield (
+                f"the score '{score.name}' has the direction {score.direction!r}: give "
+                f"{' or '.join(map(repr, DIRECTIONS))}"
+            )
 
 
 def _is_number(value: object) -> bool:

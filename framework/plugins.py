@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -33,6 +34,16 @@ def load_installed() -> None:
     for entry in sorted(entry_points(group=GROUP), key=lambda e: (e.name, e.value)):
         with _remembered(entry.value):
             entry.load()
+
+
+def is_installed(module: str) -> bool:
+    """Return whether a module is of an installed package that names components of its own."""
+    return module.partition(".")[0] in _packages()
+
+
+@cache
+def _packages() -> frozenset[str]:
+    return frozenset(entry.module.partition(".")[0] for entry in entry_points(group=GROUP))
 
 
 def load(plugin: str, folders: Sequence[Path] = ()) -> list[str]:

@@ -12,7 +12,7 @@ from framework.answers import optimizer_of
 from framework.configuration import Resolved
 from framework.configuration.roots import register_root
 from framework.errors import UserError
-from framework.training import weights
+from framework.training import plugged, weights
 from framework.training.checking import Combination
 from framework.training.scoring import sampling_weights
 from framework.training.settings import Evaluation, Logging, Run, Train
@@ -75,6 +75,7 @@ class Experiment:
         if train.start is not None:
             weights.read_for(model.state_dict(), train.start)
         self._check_metrics()
+        plugged.check(self.resolved, train.dataset)
         Combination(self.resolved, train, self.evaluation, model, weights_at).check()
 
     def _check_metrics(self) -> None:
