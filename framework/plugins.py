@@ -15,7 +15,8 @@ from pathlib import Path
 
 from framework.errors import UserError
 
-GROUP = "tvmlab.components"
+PROJECT = "tvmlab"
+GROUP = f"{PROJECT}.components"
 SHOWN_FAILURES = 2
 
 _installed_loaded = False
@@ -36,14 +37,15 @@ def load_installed() -> None:
             entry.load()
 
 
-def is_installed(module: str) -> bool:
-    """Return whether a module is of an installed package that names components of its own."""
-    return module.partition(".")[0] in _packages()
+def is_own(module: str) -> bool:
+    """Return whether a module is this project's, and no plug-in's or other package's."""
+    return module.partition(".")[0] in _own_packages()
 
 
 @cache
-def _packages() -> frozenset[str]:
-    return frozenset(entry.module.partition(".")[0] for entry in entry_points(group=GROUP))
+def _own_packages() -> frozenset[str]:
+    own = (e for e in entry_points(group=GROUP) if e.dist is not None and e.dist.name == PROJECT)
+    return frozenset(entry.module.partition(".")[0] for entry in own)
 
 
 def load(plugin: str, folders: Sequence[Path] = ()) -> list[str]:

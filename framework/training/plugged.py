@@ -1,4 +1,4 @@
-"""Components of a run's plug-ins, tried on small stand-ins before the run starts.
+"""Components that are not this project's, tried on small stand-ins before a run starts.
 
 What breaks the protocol of its kind can train all the same, and be silently wrong. A model is left
 out: it is run at its own size on the meta device.
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def check(resolved: Resolved, dataset: Dataset) -> None:
-    """Try each component of an active configuration that comes from a plug-in.
+    """Try each component of an active configuration that comes from a plug-in or another package.
 
     One that cannot be tried, since it wants a GPU or other sizes, say, is warned of.
 
@@ -38,7 +38,7 @@ def check(resolved: Resolved, dataset: Dataset) -> None:
     with torch.random.fork_rng(devices=[]):
         for node in resolved.nodes:
             component = node.target
-            if not isinstance(component, Component) or plugins.is_installed(component.module):
+            if not isinstance(component, Component) or plugins.is_own(component.module):
                 continue
             try:
                 problems, scores = _try(component, node.scope, dataset)

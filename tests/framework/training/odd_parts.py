@@ -59,6 +59,20 @@ class Late:
         return Times(1 + u[:, 0].float(), u[:, 0].float(), u[:, 0].float())
 
 
+@register.time_sampler("backwards")
+class Backwards:
+    def __call__(self, u):
+        t = u[:, 0].float()
+        return Times(t / 2, t, t)
+
+
+@register.time_sampler("not_a_number")
+class NotANumber:
+    def __call__(self, u):
+        t = u[:, 0].float() * torch.nan
+        return Times(t, t, t)
+
+
 @register.time_sampler("column")
 class Column:
     def __call__(self, u):

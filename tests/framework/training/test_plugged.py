@@ -25,6 +25,8 @@ REFUSED = {
     ),
     f"{NORM} = @normalizations.mean": r"normalizations\.mean \(.*\): .* the shape \(4, 3, 1\)",
     f"{TIMES} = @time_samplers.late()": rf"time_samplers\.late \({TIMES}\): t leaves \[0, 1\]",
+    f"{TIMES} = @time_samplers.backwards()": rf"\({TIMES}\): some t are smaller than their s",
+    f"{TIMES} = @time_samplers.not_a_number()": rf"\({TIMES}\): t has numbers that are not finite",
     f"{TIMES} = @time_samplers.column()": r"time_samplers\.column \(.*shape \(256, 1\)",
     f"{OPTIMIZER} = @optimizers.first_only": (
         r"optimizers\.first_only.* leave out \d+ of \d+ parameters, such as \w+"
