@@ -30,6 +30,8 @@ class Coverage:
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
 
+    score_names = ("precision", "recall", "density", "coverage")
+
     def __init__(
         self, dataset: Dataset, neighbours: PositiveInt = 5, cache: LocalPath | None = None
     ) -> None:

@@ -23,6 +23,8 @@ class SlicedWasserstein:
         directions: number of directions, the same in every run.
     """
 
+    score_names = ("sliced_w2",)
+
     def __init__(self, dataset: Dataset, directions: PositiveInt = 256) -> None:
         self._dataset = dataset
         self._directions = int(at_least("directions", directions, 1))

@@ -52,7 +52,7 @@ def metric(judge: Any, given: Given) -> Findings:
         return
     if not scores and not isinstance(judge, FieldMetric):
         yield Hint("it returns no scores")
-    declared = getattr(judge, "score_names", None)
+    declared = vars(type(judge)).get("score_names")
     for score in scores:
         if not math.isfinite(score.value):
             yield Hint(f"the score '{score.name}' is {float(score.value)}")

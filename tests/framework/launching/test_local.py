@@ -10,7 +10,7 @@ import pytest
 
 from framework.errors import UserError
 from framework.grid.manifest import Manifest
-from framework.launching import claims
+from framework.launching import claims, presenting
 from framework.launching.cancelling import cancel
 from framework.launching.launch import launch
 from framework.launching.states import read_states
@@ -96,6 +96,12 @@ def test_a_failure_a_crash_and_a_divergence_stop_no_other(grid):
     assert len(list(grid.glob(".former/diverges/*/state.json"))) == 0  # it never saved
     assert len(list(grid.glob(".former/diverges/*/heartbeat.json"))) == 1
     assert len(run_all(planned, grid, retry="all").started) == 5
+
+
+def test_a_report_that_cannot_be_made_is_a_failure(planned, grid, capsys):
+    launched = run_all(planned, grid)
+    assert presenting.finish(launched) == presenting.FAILED
+    assert "no report: " in capsys.readouterr().err
 
 
 def test_fail_fast_stops_the_others(planned, grid):

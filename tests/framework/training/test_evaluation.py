@@ -11,6 +11,7 @@ from framework.configuration import Configuration
 from framework.protocols import Score
 from framework.report import findings
 from framework.results import load
+from framework.results.names import UNGROUPED
 from framework.training import State, folder, run
 from framework.training.again import Changes, measure_again
 from framework.training.drawing import Wanted, draw_pictures
@@ -69,6 +70,12 @@ def test_evaluations_that_the_sampler_chooses_are_a_score(tmp_path):
     assert analysis.selection.metric == "sliced_w2"
     assert analysis.selection.nfe is None
     assert [other.metric for other in analysis.others] == ["nfe"]
+
+
+def test_scalars_without_a_group_are_known(tmp_path):
+    """A grid may rank by them: no other name without a slash is a scalar's."""
+    tags = load(trained(tmp_path / "run"), kinds=["scalar"])["metric"].unique()
+    assert {tag for tag in tags if "/" not in tag} == set(UNGROUPED)
 
 
 @needs_torchdiffeq
