@@ -16,6 +16,7 @@ from framework.errors import UserError
 from framework.protocols import Score, Times, TimeSampler
 from framework.protocols.learning import NamedParameters
 from framework.registry import name_of
+from framework.results.names import plain_metric
 
 DIRECTIONS = ("lower", "higher")
 
@@ -81,6 +82,14 @@ def scores_of(metric: str, found: object) -> list[Score]:
     if problem is not None:
         raise UserError(f"{metric}: {problem}")
     return [replace(score, value=float(score.value)) for score in cast("list[Score]", found)]
+
+
+def twice(one: str, other: str, score: str) -> str:
+    """Say that two metrics, called by their names, return scores that cannot be told apart."""
+    return (
+        f"evaluation.metrics: {one} and {other} both return the score '{score}': remove one, or "
+        f"add to the name what its value depends on, as '{plain_metric(score)}@SETTING'"
+    )
 
 
 def wrong_scores(found: object) -> Iterator[str]:

@@ -116,7 +116,8 @@ def loss(objective: Any, given: Given) -> Findings:
     terms.total.mean().backward()
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     if not any(g.isfinite().all() and g.any() for g in gradients):
-        yield "no gradient reaches the trained weights"
+        none = "no gradient reaches the trained weights"
+        yield Hint(none) if gradients else none  # so few samples may all be left out
     for average in averages.values():
         if any(p.grad is not None for p in average.parameters()):
             yield "gradient reaches an average of the weights"

@@ -53,7 +53,8 @@ class Experiment:
     def check(self, *, here: bool = True) -> None:
         """Build on the meta device what a run builds, at full size and without memory.
 
-        Loss, network, sampler and metrics have to suit each other: see `checking`.
+        Loss, network, sampler and metrics have to suit each other: see `checking`. Components of
+        plug-ins have to keep what their kinds promise: see `plugged`.
 
         Args:
             here: whether it is to run on this machine, which then has to have its device.

@@ -11,10 +11,11 @@ import logging
 import torch
 
 from framework import plugins
+from framework.answers import twice
 from framework.configuration import Resolved
 from framework.configuration.building import build_component
 from framework.configuration.resolved import Node
-from framework.configuration.values import references
+from framework.configuration.values import references, scoped
 from framework.errors import UserError
 from framework.protocols import Dataset
 from framework.registry import Component
@@ -34,6 +35,7 @@ def check(resolved: Resolved, dataset: Dataset) -> None:
     Raises:
         UserError: one breaks its protocol, or two metrics return one score.
     """
+    judges = {(each.scope, each.selector) for each in resolved.settings["evaluation.metrics"]}
     owners: dict[str, str] = {}
     with torch.random.fork_rng(devices=[]):
         for node in resolved.nodes:
@@ -50,13 +52,11 @@ def check(resolved: Resolved, dataset: Dataset) -> None:
             if problems:
                 more = f" (and {len(problems) - 1} more like it)" if len(problems) > 1 else ""
                 raise UserError(f"{_called(node, resolved)}: {problems[0]}{more}")
-            for score in scores:
-                other = owners.setdefault(score, component.selector)
-                if other != component.selector:
-                    raise UserError(
-                        f"evaluation.metrics: {other} and {component.selector} both return the "
-                        f"score '{score}': rename one, or remove it"
-                    )
+            for score in scores if (node.scope, node.selector) in judges else []:
+                name = scoped(node.scope, node.selector)
+                if score in owners:
+                    raise UserError(twice(owners[score], name, score))
+                owners[score] = name
 
 
 def _try(component: Component, scope: str, dataset: Dataset) -> tuple[list[str], list[str]]:

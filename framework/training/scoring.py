@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from framework.answers import scores_of
+from framework.answers import scores_of, twice
 from framework.configuration.building import refusals
 from framework.distribution import World
 from framework.errors import UserError
@@ -76,7 +76,7 @@ class Scorer:
         for owner, measured in self._measure():
             what = measured.score.name, measured.nfe, measured.block, measured.w
             if what in owners:
-                raise UserError(_twice(owners[what], owner, measured.score.name))
+                raise UserError(twice(owners[what], owner, measured.score.name))
             owners[what] = owner
             yield measured
 
@@ -216,14 +216,6 @@ class Scorer:
             block=block,
             samples=self._settings.samples,
         )
-
-
-def _twice(one: str, other: str, score: str) -> str:
-    """Say that two scores cannot be told apart."""
-    return (
-        f"evaluation.metrics: {one} and {other} both return the score '{score}': remove one, or "
-        f"add to the name what its value depends on, as '{plain_metric(score)}@SETTING'"
-    )
 
 
 class _Drawn(NamedTuple):

@@ -1,10 +1,12 @@
 """Components that break what their kind promises and would train, and unusual ones that do not."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from framework import register
-from framework.protocols import Score, Times
+from framework.protocols import Metric, Score, Times
 
 
 @register.attention("narrow")
@@ -142,10 +144,24 @@ class Upwards(Fixed):
 class One(Fixed):
     """Its value is a tensor, in a tuple."""
 
+    def __init__(self, dataset, scale: float = 1.0):
+        self.scale = scale
+
     def __call__(self, samples, labels):
-        return (Score("fixed", samples.mean(), "lower"),)
+        return (Score("fixed", self.scale * samples.mean(), "lower"),)
 
 
 @register.metric("fixed_too")
 class Two(Fixed):
     pass
+
+
+@register.metric("around")
+class Around(Fixed):
+    """It passes on what another metric returns."""
+
+    def __init__(self, dataset, inner: Callable[..., Metric]):
+        self.inner = inner(dataset=dataset)
+
+    def __call__(self, samples, labels):
+        return self.inner(samples, labels)

@@ -34,6 +34,9 @@ REFUSED = {
     f"{OPTIMIZER} = @optimizers.nothing": r"optimizers\.nothing: it returns a NoneType",
     f"{METRICS} = (@metrics.number,)": r"metrics\.number \(.*\): it returns a float",
     f"{METRICS} = (@metrics.upwards,)": r"metrics\.upwards \(.*\): .* the direction 'up'",
+    f"{METRICS} = (@metrics.fixed, @b/metrics.fixed)\nb/metrics.fixed.scale = 2.0": (
+        r"metrics\.fixed and b/metrics\.fixed both return the score 'fixed'"
+    ),
     f"{METRICS} = (@metrics.fixed, @metrics.fixed_too)": (
         r"metrics\.fixed and metrics\.fixed_too both return the score 'fixed'"
     ),
@@ -46,6 +49,7 @@ ALLOWED = [
     f"{OPTIMIZER} = @optimizers.part",
     f"{OPTIMIZER} = @optimizers.late_start",
     f"{METRICS} = (@metrics.fixed,)",
+    f"{METRICS} = (@metrics.around,)\nmetrics.around.inner = @metrics.fixed",
 ]
 
 
@@ -58,7 +62,7 @@ def odd_parts_stay_here():
 
 
 def experiment(binding):
-    return Experiment.build(Configuration.load([DIGITS], [binding], [ODD]).resolve())
+    return Experiment.build(Configuration.load([DIGITS], binding.splitlines(), [ODD]).resolve())
 
 
 @pytest.mark.parametrize("binding", REFUSED)
