@@ -30,6 +30,8 @@ class Coverage:
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
 
+    score_names = ("precision", "recall", "density", "coverage")
+
     def __init__(
         self, dataset: Dataset, neighbours: PositiveInt = 5, cache: LocalPath | None = None
     ) -> None:
@@ -47,7 +49,11 @@ class Coverage:
             values = shares(self._real, features, self._neighbours)
         else:
             values = dict.fromkeys(("precision", "recall", "density", "coverage"), math.nan)
-        return [Score(self._judge.name(name), value, "higher") for name, value in values.items()]
+        k = f"neighbours={self._neighbours}"
+        return [
+            Score(f"{self._judge.name(name)}-{k}", value, "higher")
+            for name, value in values.items()
+        ]
 
 
 def shares(real: Tensor, fake: Tensor, neighbours: int) -> dict[str, float]:

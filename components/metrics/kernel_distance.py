@@ -39,6 +39,8 @@ class KernelDistance:
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
 
+    score_names = ("kd",)
+
     def __init__(self, dataset: Dataset, cache: LocalPath | None = None) -> None:
         self._judge = Judge(dataset, cache)
 
