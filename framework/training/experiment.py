@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 import framework.grid.settings  # noqa: F401 (registers `grid`: a scale names the metric of its grids)
 from framework.answers import optimizer_of
@@ -73,6 +74,7 @@ class Experiment:
         with self.resolved.refusals(), torch.device("meta"):
             model = as_module(construct_model(train))
             optimizer_of(train.optimizer, list(model.named_parameters()))
+        _refuse_running_statistics(model)
         if train.start is not None:
             weights.read_for(model.state_dict(), train.start)
         self._check_metrics()
@@ -107,3 +109,14 @@ class Experiment:
         if here and device.type == "cuda" and not torch.cuda.is_available():
             raise UserError(f"train.device = {name!r}, but PyTorch sees no GPU: set it to 'auto'")
         return device
+
+
+def _refuse_running_statistics(model: nn.Module) -> None:
+    """Refuse what neither averages of the weights nor several processes would follow."""
+    for name, module in model.named_modules():
+        if getattr(module, "running_mean", None) is not None:
+            raise UserError(
+                f"train.model: {name} ({type(module).__name__}) keeps running statistics, which "
+                "averages of the weights would not follow: use a norm without them, such as "
+                "@normalizations.rms"
+            )

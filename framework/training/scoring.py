@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -64,7 +64,7 @@ class Scorer:
         self._dataset = train.dataset
         self._draws = Draws(train.dataset, Streams(train.seed), trainer.device)
         self._ws = sampling_weights(settings, train.loss.guidance.weight)
-        self._metrics: list[tuple[str, Metric]] = []
+        self._metrics: list[_Judge] = []
 
     def measure(self) -> Iterator[Measured]:
         """Yield the scores of every guidance weight, NFE and block at the trainer's step.
@@ -143,7 +143,9 @@ class Scorer:
 
     def _field_scores(self, w: float, block: int) -> Iterator[tuple[str, Score]]:
         """Ask the metrics that judge the flow itself, by one jump."""
-        asking = [(name, m) for name, m in self._all_metrics() if isinstance(m, FieldMetric)]
+        asking = [
+            (j.name, j.metric) for j in self._all_metrics() if isinstance(j.metric, FieldMetric)
+        ]
         if not asking:
             return
         latents, classes = self._draws.block(block, self._settings.samples)
@@ -167,9 +169,17 @@ class Scorer:
         everyones = self._world.gathered(samples)
         return _Drawn(everyones[: len(latents)], evaluated / len(everyones))
 
-    def _whole(self) -> AbstractContextManager[None]:
-        """Hold the network whole, if it lies in shards."""
-        return self._trainer.placement.whole(self._trainer.network(self._weights))
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Hold the network whole, if it lies in shards, and as it is when it does not train."""
+        network = self._trainer.network(self._weights)
+        trains = network.training
+        network.eval()
+        try:
+            with self._trainer.placement.whole(network):
+                yield
+        finally:
+            network.train(trains)
 
     def _rows(self, total: int) -> Tensor | slice:
         """Return which of `total` rows are this process's; the last ones repeat the last row."""
@@ -180,8 +190,8 @@ class Scorer:
         return torch.arange(first, first + each).clamp_(max=total - 1)
 
     def _scores(self, samples: Tensor, classes: Tensor) -> Iterator[tuple[str, Score]]:
-        for name, metric in self._all_metrics():
-            if self._world.size > 1 and isinstance(metric, SharedMetric):
+        for name, metric, shared in self._all_metrics():
+            if shared and isinstance(metric, SharedMetric):
                 own = metric.features(samples[self._rows(len(samples))])
                 features = self._world.gathered(own)[: len(samples)]
                 found = metric.of_features(features) if self._world.leads else []
@@ -190,13 +200,19 @@ class Scorer:
             for score in scores_of(name, found):
                 yield name, score
 
-    def _all_metrics(self) -> list[tuple[str, Metric]]:
-        """Return the metrics that this process has a part in, with their names."""
+    def _all_metrics(self) -> list[_Judge]:
+        """Return the metrics that this process has a part in.
+
+        Which are shared all processes have to see alike, before any is built: by the class.
+        """
         if not self._metrics:  # a metric may train a classifier: only when first needed
-            shared = [build for build in self._settings.metrics if hasattr(build, "of_features")]
-            wanted = self._settings.metrics if self._world.leads else shared
+            several = self._world.size > 1
             with refusals(()):
-                self._metrics = [(name_of(b), b(dataset=self._dataset)) for b in wanted]
+                for build in self._settings.metrics:
+                    shared = several and hasattr(build, "of_features")
+                    if shared or self._world.leads:
+                        metric = build(dataset=self._dataset)
+                        self._metrics.append(_Judge(name_of(build), metric, shared))
         return self._metrics
 
     def record(self, writer: Writer, measured: Measured) -> None:
@@ -216,6 +232,14 @@ class Scorer:
             block=block,
             samples=self._settings.samples,
         )
+
+
+class _Judge(NamedTuple):
+    """A metric with its component's name, and whether all processes have a part in it."""
+
+    name: str
+    metric: Metric
+    shared: bool
 
 
 class _Drawn(NamedTuple):

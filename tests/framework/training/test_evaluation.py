@@ -5,6 +5,7 @@ from pathlib import Path
 
 import h5py
 import pytest
+from torch import nn
 
 from framework import UserError, register, registry
 from framework.configuration import Configuration
@@ -176,3 +177,28 @@ def test_two_metrics_that_return_one_score_are_refused(plugged, tmp_path):
     folder.prepare(tmp_path, resolved)
     with pytest.raises(UserError, match=r"metrics\.sliced_wasserstein and metrics\.thin both"):
         run(tmp_path)
+
+
+def test_what_is_dropped_in_training_is_not_when_the_trained_weights_are_judged(plugged, tmp_path):
+    @register.normalization("dropping")
+    class Dropping(nn.Dropout):
+        def __init__(self, dim):
+            super().__init__()
+
+    directory = trained(tmp_path / "run", "models.mlp.normalization = @normalizations.dropping")
+    again = [
+        [measured.score.value for measured in measure_again(run, Changes(weights="trained"))]
+        for run in (restore(directory), restore(directory))
+    ]
+    assert again[0] == again[1]
+
+
+def test_running_statistics_are_refused(plugged):
+    @register.normalization("running")
+    class Running(nn.BatchNorm1d):
+        def __init__(self, dim):
+            super().__init__(1)
+
+    sets = "models.mlp.normalization = @normalizations.running"
+    with pytest.raises(UserError, match=r"blocks\.0\.norm .Running. keeps running statistics"):
+        Experiment.build(configured(sets).resolve()).check()
