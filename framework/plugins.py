@@ -8,13 +8,15 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from framework.errors import UserError
 
-GROUP = "tvmlab.components"
+PROJECT = "tvmlab"
+GROUP = f"{PROJECT}.components"
 SHOWN_FAILURES = 2
 
 _installed_loaded = False
@@ -33,6 +35,17 @@ def load_installed() -> None:
     for entry in sorted(entry_points(group=GROUP), key=lambda e: (e.name, e.value)):
         with _remembered(entry.value):
             entry.load()
+
+
+def is_own(module: str) -> bool:
+    """Return whether a module is this project's, and no plug-in's or other package's."""
+    return module.partition(".")[0] in _own_packages()
+
+
+@cache
+def _own_packages() -> frozenset[str]:
+    own = (e for e in entry_points(group=GROUP) if e.dist is not None and e.dist.name == PROJECT)
+    return frozenset(entry.module.partition(".")[0] for entry in own)
 
 
 def load(plugin: str, folders: Sequence[Path] = ()) -> list[str]:

@@ -81,6 +81,19 @@ def component(selector: str) -> Component:
     raise UserError(_unknown(selector))
 
 
+def name_of(thing: object) -> str:
+    """Return the gin name of the component that an instance is of, or that a factory makes.
+
+    Something that is not registered is called by the name of its class.
+    """
+    names = {c.build: c.selector for c in _components.values()}
+    if inspect.isroutine(thing):
+        own = inspect.unwrap(thing)  # gin wraps functions, and derives from classes
+        return names.get(own, own.__qualname__)
+    cls = thing if inspect.isclass(thing) else type(thing)
+    return next((names[base] for base in cls.__mro__ if base in names), cls.__qualname__)
+
+
 def _unknown(selector: str) -> str:
     module, _, name = selector.rpartition(".")
     kind = next((k for k in KINDS.values() if k.module == module), None)

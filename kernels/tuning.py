@@ -2,7 +2,7 @@
 
 A run pays no tuning by itself: what is not in the table of tuned settings comes from fixed
 rules. `kernels.tune` (see measure.py) fills the table on request; `export` and `load` carry it
-as plain data, so that a resumed run uses the settings that the first one used.
+from one process to another as plain data.
 """
 
 from collections.abc import Hashable, Mapping

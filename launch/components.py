@@ -3,6 +3,7 @@
 python launch/components.py                  every kind and name, with settings and defaults
 python launch/components.py loss             one kind, with a line for each setting and its range
 python launch/components.py losses.tvm       one component; `tvm` will do where it is unique
+python launch/components.py grid             grid.*; so do train, evaluation, logging and launch
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
+import framework.grid.plan
+import framework.training.experiment  # noqa: F401  registers train.* and what else a run has
 from framework import plugins, registry
 from framework.command import add_plugin_argument, main, parser
 from framework.configuration import text
+from framework.configuration.roots import Root, roots
 from framework.errors import UserError, a, nearest
 from framework.kinds import KINDS, Kind
 from framework.registry import Component
@@ -34,12 +38,12 @@ def program() -> None:
     if arguments.name is None:
         _print_all(console)
         return
-    for component in _find(arguments.name):
-        _print_component(console, component)
+    for found in _find(arguments.name):
+        _print_one(console, found)
 
 
-def _find(name: str) -> list[Component]:
-    """Return the components of a kind, or those of one name.
+def _find(name: str) -> Sequence[Component | Root]:
+    """Return the components of a kind, or those of one name, or a root.
 
     Raises:
         UserError: nothing is called that.
@@ -47,10 +51,12 @@ def _find(name: str) -> list[Component]:
     kind = next((kind for kind in KINDS.values() if name in (kind.name, kind.module)), None)
     if kind is not None:
         return registry.components(kind.name)
+    if name in roots():
+        return [roots()[name]]
     found = [c for c in registry.components() if name in (c.name, c.selector)]
     if found or "." in name:
         return found or [registry.component(name)]
-    known = [*KINDS, *(c.name for c in registry.components())]
+    known = [*KINDS, *roots(), *(c.name for c in registry.components())]
     hint = nearest(name, known) or f". Kinds: {', '.join(KINDS)}"
     raise UserError(f"no kind and no component is called '{name}'{hint}{plugins.failure_note()}")
 
@@ -69,14 +75,15 @@ def _print_all(console: Console) -> None:
         console.print(escape(plugins.failure_note().strip()))
 
 
-def _print_component(console: Console, component: Component) -> None:
-    console.print(f"[bold]{component.selector}[/bold]  {escape(component.summary)}")
-    console.print(f"  {component.kind.name} of {component.module}{_given(component.kind)}")
+def _print_one(console: Console, found: Component | Root) -> None:
+    console.print(f"[bold]{found.selector}[/bold]  {escape(found.summary)}")
+    if isinstance(found, Component):
+        console.print(f"  {found.kind.name} of {found.module}{_given(found.kind)}")
     _print_rows(
         console,
         [
             (s.name, "required" if s.required else f"= {_literal(s.default)}", _type(s))
-            for s in component.settings.values()
+            for s in found.settings.values()
         ],
     )
 

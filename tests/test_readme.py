@@ -37,6 +37,14 @@ def test_the_loss_trains_as_a_plugin(tmp_path):
     assert said.startswith("done: runs/mine/")
 
 
+def test_a_step_of_ones_own_is_compiled(tmp_path):
+    kept = "print(*[bool(p.grad.any()) for p in network.parameters()])"
+    script = f"{block_with('lean_graphs():')}\n{kept}\n"
+    (tmp_path / "my_step.py").write_text(script)
+    said = run("my_step.py", cwd=tmp_path)
+    assert set(said.split()) == {"True"}
+
+
 def test_the_grid_is_checked_as_it_stands(tmp_path):
     grid = block_with("'ema_target'").replace("../digits.gin", "gin/digits.gin")
     assert len([line for line in grid.splitlines() if line]) <= 10

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from framework.answers import times_of
 from framework.flow import expand
 from framework.protocols import Batch, Guidance, TimeSampler
 
@@ -29,7 +30,7 @@ class Draws:
 def draw(batch: Batch, time_sampler: TimeSampler, guidance: Guidance) -> Draws:
     """Draw a batch's times and conditions from its streams `times` and `guidance`."""
     x0 = batch.x0
-    times = time_sampler(batch.uniform("times", 4))
+    times = times_of(time_sampler, batch.uniform("times", 4))
     u = batch.uniform("guidance", 2)
     conditions = guidance(batch.labels.to(u.device), batch.empty_class, u)
     c = conditions.c.to(x0.device)

@@ -36,6 +36,10 @@ def default_cache() -> Path:
     return base / "tvmlab"
 
 
+PAIRS = 2**25
+"""Pairs of points that a metric looks at together: 256 MiB of float64."""
+
+
 class Judge:
     """The classifier of a dataset of images; it is found or trained when first asked for.
 

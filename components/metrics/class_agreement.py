@@ -19,6 +19,8 @@ class ClassAgreement:
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
 
+    score_names = ("agreement",)
+
     def __init__(self, dataset: Dataset, cache: LocalPath | None = None) -> None:
         self._judge = Judge(dataset, cache)
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,8 @@ class Recipe:
 
     def key(self, dataset: Dataset) -> str:
         """Return the hash of everything that the trained weights follow from."""
-        digest = hashlib.sha256(f"{self} {FEATURES} {_POOLED} {torch.__version__}".encode())
+        digest = hashlib.sha256(f"{self} {torch.__version__}".encode())
+        digest.update(Path(__file__).read_bytes())
         x, labels = _training_set(dataset)
         digest.update(x.numpy().tobytes())
         digest.update(labels.numpy().tobytes())
@@ -120,13 +122,6 @@ def in_batches(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         return torch.cat([function(part) for part in x.detach().float().split(_BATCH)])
-
-
-def held_out_accuracy(network: Classifier, dataset: Dataset) -> float:
-    """Return the share of held-out images that the classifier sorts right."""
-    examples = dataset.held_out()
-    hits = in_batches(network, examples.x).argmax(dim=1) == examples.labels
-    return float(hits.double().mean())
 
 
 def _training_set(dataset: Dataset) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from components.checks import at_least
-from components.metrics.cache import Judge
+from components.metrics.cache import PAIRS, Judge
 from framework import register
 from framework.protocols import Dataset, Score
 from framework.settings import LocalPath, PositiveInt
@@ -30,6 +30,8 @@ class Coverage:
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
 
+    score_names = ("precision", "recall", "density", "coverage")
+
     def __init__(
         self, dataset: Dataset, neighbours: PositiveInt = 5, cache: LocalPath | None = None
     ) -> None:
@@ -37,17 +39,23 @@ class Coverage:
         self._judge = Judge(dataset, cache)
 
     @cached_property
-    def _real(self) -> Tensor:
-        return self._judge.training_features()
+    def _real(self) -> tuple[Tensor, Tensor]:
+        """The training set's features (N, F) in float64, and how far each of them reaches (N,)."""
+        features = self._judge.training_features().double()
+        return features, reach(features, self._neighbours)
 
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return the four shares of samples (M, C, H, W), M above k; NaN if one is not finite."""
         features = self._judge.features(samples)
         if bool(features.isfinite().all()):
-            values = shares(self._real, features, self._neighbours)
+            values = shares_within(*self._real, features.double(), self._neighbours)
         else:
             values = dict.fromkeys(("precision", "recall", "density", "coverage"), math.nan)
-        return [Score(self._judge.name(name), value, "higher") for name, value in values.items()]
+        k = f"neighbours={self._neighbours}"
+        return [
+            Score(f"{self._judge.name(name)}-{k}", value, "higher")
+            for name, value in values.items()
+        ]
 
 
 def shares(real: Tensor, fake: Tensor, neighbours: int) -> dict[str, float]:
@@ -56,22 +64,38 @@ def shares(real: Tensor, fake: Tensor, neighbours: int) -> dict[str, float]:
     Raises:
         ValueError: there are not more samples than neighbours.
     """
-    if min(len(real), len(fake)) <= neighbours:
-        raise ValueError(f"{len(fake)} samples: more than {neighbours} neighbours are needed")
     real, fake = real.double(), fake.double()
-    apart = torch.cdist(real, fake)  # (N, M)
-    reach_real = _reach(real, neighbours)[:, None]
-    reach_fake = _reach(fake, neighbours)[None, :]
-    near_real = apart <= reach_real
+    return shares_within(real, reach(real, neighbours), fake, neighbours)
+
+
+def shares_within(real: Tensor, limits: Tensor, fake: Tensor, k: int) -> dict[str, float]:
+    """Return the shares of features fake (M, F) against real (N, F), whose reach is limits (N,)."""
+    reach_fake = reach(fake, k)
+    around = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)
+    recalled = covered = 0
+    rows = max(1, PAIRS // len(fake))
+    for part, within in zip(real.split(rows), limits.split(rows), strict=True):
+        apart = torch.cdist(part, fake)  # (rows, M)
+        near_real = apart <= within[:, None]
+        around += near_real.sum(dim=0)
+        covered += int(near_real.any(dim=1).sum())
+        recalled += int((apart <= reach_fake).any(dim=1).sum())
     return {
-        "precision": float(near_real.any(dim=0).double().mean()),
-        "recall": float((apart <= reach_fake).any(dim=1).double().mean()),
-        "density": float(near_real.double().sum(dim=0).mean() / neighbours),
-        "coverage": float((apart.min(dim=1, keepdim=True).values <= reach_real).double().mean()),
+        "precision": float((around > 0).double().mean()),
+        "recall": recalled / len(real),
+        "density": float(around.double().mean() / k),
+        "coverage": covered / len(real),
     }
 
 
-def _reach(x: Tensor, neighbours: int) -> Tensor:
-    """Return each point's distance from its k-th nearest other, (M,)."""
-    distances = torch.cdist(x, x)
-    return distances.kthvalue(neighbours + 1, dim=1).values  # the nearest is the point itself
+def reach(x: Tensor, k: int) -> Tensor:
+    """Return the distance of each point of x (M, F) from its k-th nearest other, (M,).
+
+    Raises:
+        ValueError: there are no k others.
+    """
+    if len(x) <= k:
+        raise ValueError(f"{len(x)} samples: more than {k} neighbours are needed")
+    parts = x.split(max(1, PAIRS // len(x)))
+    # The nearest is the point itself.
+    return torch.cat([torch.cdist(part, x).kthvalue(k + 1, dim=1).values for part in parts])

@@ -21,6 +21,8 @@ class FlowError:
         dataset: of points whose flow is known.
     """
 
+    score_names = ("flow_error",)
+
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = known_flow("flow_error", dataset)
 

@@ -25,6 +25,8 @@ class FrechetDistance:
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
 
+    score_names = ("fd",)
+
     def __init__(self, dataset: Dataset, cache: LocalPath | None = None) -> None:
         self._judge = Judge(dataset, cache)
 

@@ -44,6 +44,8 @@ class FrechetInceptionDistance:
         weights: file of the Inception weights; torch.hub's cache without one.
     """
 
+    score_names = ("fid",)
+
     def __init__(
         self,
         dataset: Dataset,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
-from components.metrics.cache import Judge
+from components.metrics.cache import PAIRS, Judge
 from framework import register
 from framework.protocols import Dataset, Score
 from framework.settings import LocalPath
@@ -16,15 +17,24 @@ from framework.settings import LocalPath
 def squared_mmd(a: Tensor, b: Tensor) -> float:
     """Return the unbiased squared MMD of features a (M, F), b (N, F), kernel (a.b / F + 1)³."""
     a, b = a.double(), b.double()
+    return float(within(a) + within(b) - between(a, b))
 
-    def kernel(x: Tensor, y: Tensor) -> Tensor:
-        return (x @ y.T / x.shape[1] + 1) ** 3
 
-    def within(x: Tensor) -> Tensor:
-        values = kernel(x, x)
-        return (values.sum() - values.trace()) / (len(x) * (len(x) - 1))
+def between(a: Tensor, b: Tensor) -> Tensor:
+    """Return twice the mean of the kernel over pairs of a and b."""
+    return 2 * _total(a, b) / (len(a) * len(b))
 
-    return float(within(a) + within(b) - 2 * kernel(a, b).mean())
+
+def within(x: Tensor) -> Tensor:
+    """Return the mean of the kernel over all pairs of two different points."""
+    own = (x.square().sum(dim=1) / x.shape[1] + 1) ** 3
+    return (_total(x, x) - own.sum()) / (len(x) * (len(x) - 1))
+
+
+def _total(a: Tensor, b: Tensor) -> Tensor:
+    """Return the sum of the kernel over all pairs, some rows at a time."""
+    parts = a.split(max(1, PAIRS // len(b)))
+    return torch.stack([((part @ b.T / b.shape[1] + 1) ** 3).sum() for part in parts]).sum()
 
 
 @register.metric("kernel_distance")
@@ -39,16 +49,23 @@ class KernelDistance:
         cache: folder of the trained classifier; the platform's cache folder without one.
     """
 
+    score_names = ("kd",)
+
     def __init__(self, dataset: Dataset, cache: LocalPath | None = None) -> None:
         self._judge = Judge(dataset, cache)
 
     @cached_property
-    def _reference(self) -> Tensor:
-        return self._judge.training_features()
+    def _reference(self) -> tuple[Tensor, Tensor]:
+        """The training set's features (N, F) in float64, and the kernel's mean within them."""
+        features = self._judge.training_features().double()
+        return features, within(features)
 
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return the distance of samples (M, C, H, W); NaN if one of them is not finite."""
         features = self._judge.features(samples)
-        finite = bool(features.isfinite().all())
-        value = squared_mmd(features, self._reference) if finite else math.nan
+        value = math.nan
+        if bool(features.isfinite().all()):
+            features = features.double()
+            reference, of_reference = self._reference
+            value = float(within(features) + of_reference - between(features, reference))
         return [Score(self._judge.name("kd"), value, "lower")]

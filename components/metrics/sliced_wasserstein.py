@@ -15,12 +15,15 @@ from framework.settings import PositiveInt
 class SlicedWasserstein:
     """W2 along random directions between samples and as many examples: `sliced_w2`.
 
-    Bonneel et al., "Sliced and Radon Wasserstein Barycenters of Measures", 2015.
+    Bonneel et al., "Sliced and Radon Wasserstein Barycenters of Measures", 2015. Values compare
+    within one number of directions only, which the score carries: `sliced_w2@directions=256`.
 
     Args:
         dataset: what is compared with.
         directions: number of directions, the same in every run.
     """
+
+    score_names = ("sliced_w2",)
 
     def __init__(self, dataset: Dataset, directions: PositiveInt = 256) -> None:
         self._dataset = dataset
@@ -29,4 +32,5 @@ class SlicedWasserstein:
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return the distance of samples (M, ...); NaN if one of them is not finite."""
         reference = draws(self._dataset, len(samples))
-        return [Score("sliced_w2", sliced_w2(samples, reference, self._directions), "lower")]
+        name = f"sliced_w2@directions={self._directions}"
+        return [Score(name, sliced_w2(samples, reference, self._directions), "lower")]

@@ -21,6 +21,8 @@ class Wasserstein:
         dataset: of points (C,).
     """
 
+    score_names = ("w2", "w2_floor")
+
     def __init__(self, dataset: Dataset) -> None:
         require(
             len(dataset.shape) == 1,

@@ -65,6 +65,11 @@ class WassersteinBound:
         reach: half the side of the lattice around the origin.
     """
 
+    score_names = (
+        *("w2_squared", "w2_squared_floor", "flow_error_squared", "w2_squared_bound"),
+        *("w2_squared_bound_one_sided", "lipschitz_integral", "bound_terminal", "bound_velocity"),
+    )
+
     def __init__(
         self,
         dataset: Dataset,

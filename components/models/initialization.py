@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -24,14 +25,15 @@ def initialize(
     """Set every parameter of a network.
 
     Weights (two axes or more) are drawn by the initializer by the role that their name tells,
-    biases are zero, scales one. A part that wants other values has a method `reset_parameters()`,
-    which draws nothing. Draws are made in several threads: those of XL/2 take a core five seconds.
+    biases are zero, scales one. A part that wants other values has a method `reset_parameters()`.
+    Draws are made in several threads: those of XL/2 take a core five seconds.
     """
     drawn: dict[Role, list[tuple[nn.Parameter, Role, torch.Generator]]] = defaultdict(list)
     for prefix, module in model.named_modules():
         reset = getattr(module, "reset_parameters", None)
         if callable(reset) and not isinstance(module, _DRAWN):
-            reset()
+            with _seeded(module, generators(f"{prefix}.reset").initial_seed()):
+                reset()
             continue
         for name, parameter in module.named_parameters(prefix, recurse=False):
             if parameter.ndim >= 2:
@@ -44,6 +46,15 @@ def initialize(
     with ThreadPoolExecutor(_THREADS) as threads:
         for _ in threads.map(lambda each: initializer(*each), rest):
             pass  # an error of a draw is raised here
+
+
+@contextmanager
+def _seeded(module: nn.Module, seed: int) -> Iterator[None]:
+    """Let torch's own generators begin at a seed meanwhile: layers of torch reset from them."""
+    devices = {parameter.device for parameter in module.parameters() if parameter.is_cuda}
+    with torch.random.fork_rng(devices=list(devices)):
+        torch.manual_seed(seed)
+        yield
 
 
 def role_of(name: str) -> Role:

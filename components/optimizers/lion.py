@@ -64,7 +64,9 @@ class Lion(torch.optim.Optimizer):
 
     def _update(self, weight: nn.Parameter, gradient: torch.Tensor, lr: float, group: dict) -> None:
         state = self.state[weight]
-        momentum = state.setdefault("momentum", torch.zeros_like(weight))
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(weight)
+        momentum = state["momentum"]
         beta1, beta2 = group["betas"]
         direction = torch.lerp(gradient, momentum, beta1).sign_()
         weight.mul_(1 - lr * group["weight_decay"]).sub_(direction, alpha=lr)

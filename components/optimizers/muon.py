@@ -58,7 +58,7 @@ def muon(
     betas: Betas = (0.9, 0.95),
     eps: Positive = 1e-8,
     weight_decay: NonNegative = 0.0,
-    by_adamw: tuple[str, ...] = ("patch_embedding", "classes", "output"),
+    by_adamw: tuple[str, ...] = ("patch_embedding", "point_embedding", "classes", "output"),
 ) -> torch.optim.Optimizer:
     """Muon (Jordan et al., 2024) for the matrices inside the network, AdamW for the rest.
 

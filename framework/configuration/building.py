@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +32,12 @@ def build(root: Root) -> Any:
     """Return an instance of a root from gin's configuration."""
     with gin.config_scope(None):
         return gin.get_configurable(f"{GIN_MODULE}.{root.name}")()
+
+
+def build_component(component: Component, scope: str, given: Mapping[str, Any]) -> Any:
+    """Return a component as gin's configuration has it in a scope, built with `given`."""
+    with gin.config_scope(scope or None):
+        return gin.get_configurable(component.selector)(**given)
 
 
 @contextmanager

@@ -105,14 +105,21 @@ class Resolved:
         spelling do not enter; nor do roots without identity, settings at their `added` value, and
         settings marked `Local`.
         """
-        known = {(node.scope, node.selector): node for node in self.nodes}
         tree = {
-            node.selector: _tree(node, known)
+            node.selector: _tree(node, self._known)
             for node in self.nodes
             if isinstance(node.target, Root) and node.target.identity
         }
         relevant = {selector: settings for selector, settings in tree.items() if settings}
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, str], Node]:
+        return {(node.scope, node.selector): node for node in self.nodes}
+
+    def alike(self, one: Reference, other: Reference) -> bool:
+        """Return whether two references build the same: one component, settings that are equal."""
+        return bool(_branch(one, self._known) == _branch(other, self._known))
 
     def sources(self) -> dict[str, str]:
         """Return the SHA-256 of the file that defines each used component, by gin name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,11 @@ class Root:
     def selector(self) -> str:
         """Return the gin name, such as `train`."""
         return self.name
+
+    @property
+    def summary(self) -> str:
+        """Return the first line of its docstring."""
+        return (inspect.getdoc(self.build) or "").partition("\n")[0]
 
 
 _roots: dict[str, Root] = {}

@@ -20,6 +20,7 @@ from framework.configuration import (
     unreached,
 )
 from framework.errors import UserError
+from framework.grid import ranking
 from framework.grid.manifest import CellRecord, Manifest
 from framework.grid.naming import BASELINE, check_name
 from framework.grid.points import Point, Points, points
@@ -74,7 +75,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """A grid whose every cell has been resolved."""
+    """A grid whose every cell has been resolved.
+
+    `doubt` says what about its ranking will only be known when runs are evaluated, if anything.
+    """
 
     name: str
     grid: Grid
@@ -82,6 +86,7 @@ class Plan:
     baseline: str
     cells: tuple[Cell, ...]
     varied: tuple[str, ...]
+    doubt: str = ""
 
     def manifest(self, command: str) -> Manifest:
         """Return the manifest of this grid, of which nothing was submitted yet."""
@@ -126,11 +131,12 @@ def plan(configuration: Configuration, name: str, command: str = "") -> Plan:
     for arm, point in arms.items():
         cells.add(arm, point, found)
     cells.check()
+    doubt = ranking.check(grid, ((cell.arm, cell.resolved) for cell in cells.cells))
     settings = {arm: _texts(point) for arm, point in arms.items()}
     if baseline == BASELINE:
         settings[BASELINE] = cells.values_of(BASELINE, found.varied) | settings[BASELINE]
     listed = tuple(Arm(arm, settings[arm]) for arm in arms)
-    return Plan(name, grid, listed, baseline, tuple(cells.cells), found.varied)
+    return Plan(name, grid, listed, baseline, tuple(cells.cells), found.varied, doubt)
 
 
 def _with_baseline(found: Points, cells: _Cells) -> tuple[str, dict[str, Point]]:

@@ -41,6 +41,8 @@ def check(
     Raises:
         UserError: an arm is refused, or cannot fit on its GPU; the message says why.
     """
+    if planned.doubt:
+        _say(planned.doubt)
     sizes: dict[str, Sizes] = probing.check(planned, each=clean.each, here=here)
     clean.read(planned)
     findings = None

@@ -96,15 +96,15 @@ def finish(launched: Launched) -> int:
         print_where_to_look(launched)
         return INTERRUPTED
     show_failures(launched.grid, states)
-    if any(status.state == "done" for status in states):
-        _report(launched.grid)
+    done = any(status.state == "done" for status in states)
+    reported = not done or _report(launched.grid)
     unfinished = [s for s in states if s.state in ("failed", "stopped", "")]
     if unfinished:
         _say_of_jobs(launched.grid, unfinished)
         _say(f"{len(unfinished)} of {len(states)} runs did not finish; the same command goes on "
              "with them (failed ones with --retry failed)")  # fmt: skip
         return FAILED
-    return 0
+    return 0 if reported else FAILED
 
 
 def show_failures(grid: Path, states: Sequence[CellStatus], lines: int = 3) -> None:
@@ -134,7 +134,8 @@ def states_of(launched: Launched) -> list[CellStatus]:
     return read_states(launched.grid, launched.manifest)
 
 
-def _report(grid: Path) -> None:
+def _report(grid: Path) -> bool:
+    """Print the ranking and write the report; return whether there was one to be made."""
     from framework import report  # it draws: seconds of imports that nobody waits for otherwise
 
     try:
@@ -144,6 +145,8 @@ def _report(grid: Path) -> None:
         print(f"tensorboard  python -m tensorboard.main --logdir {grid}")
     except UserError as error:
         _say(f"no report: {error}")
+        return False
+    return True
 
 
 def _seeds(decisions: Sequence[Decision], run: bool) -> str:

@@ -48,9 +48,14 @@ _OF_SETTING: Mapping[str, frozenset[str]] = {
             "train.compile",
             "train.deterministic",
             "train.clip_norm",
+            "train.checkpointing",
+            "train.accumulation",
+            "train.cuda_graphs",
+            "train.distribution",
         ),
         frozenset(),
     ),
+    "train.start": frozenset({INITIAL}),
 }
 
 

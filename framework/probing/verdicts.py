@@ -67,7 +67,8 @@ def _equal(probed: Sequence[Probed], baseline: Probed) -> Iterator[str]:
         whom = f"the baseline {other.name}" if other is baseline else f"arm {other.name}"
         yield (
             f"arm {one.name} draws, trains and samples exactly as {whom}: {what}: mend the "
-            f"component that should use it, or remove the arm {WAY_OUT}"
+            "component that should use it, remove the arm, or name the axis in grid.equivalent if "
+            f"it is to change the cost alone {WAY_OUT}"
         )
 
 

@@ -88,10 +88,15 @@ class Metric(Protocol):
     It is built before training too, so that a dataset that it cannot judge, or what it lacks, is
     said then and not after days: its constructor raises a UserError for it, and leaves what takes
     time to the first call.
+
+    By a class attribute `score_names`, a tuple, it may say what its scores are called, without
+    hashes: then a grid that ranks by a name that is none of them is refused before it trains.
     """
 
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return the scores of samples (M, ...), standardised like the data, asked of labels (M,).
 
         A score whose value depends on a feature extractor carries its hash: "fd@digits-1a2b3c4d".
+        One whose value depends on the metric's settings carries those: no two metrics of a run may
+        return one name.
         """

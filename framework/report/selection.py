@@ -59,9 +59,9 @@ def select(
     """Choose the rows to rank by.
 
     The metric may be given with or without its hash. Without one the grid's own is taken, then
-    the first evaluated. Where runs evaluate under several guidance weights, averages or
-    samplers, one value is held fixed: the first that all arms have, or each arm's own first
-    where they have none in common. `w` names the weight instead.
+    the first evaluated. Where runs evaluate it with several settings of its own, or under several
+    guidance weights, averages or samplers, one value is held fixed: the first that all arms have,
+    or each arm's own first where they have none in common. `w` names the weight instead.
 
     Raises:
         UserError: nothing was evaluated, or not this metric, NFE or weight; says what there is.
@@ -71,13 +71,15 @@ def select(
     logged = [str(full) for full in frame["metric"].unique()]
     full_names = tuple(sorted(full for full in logged if name in (full, plain_metric(full))))
     frame = frame[frame["metric"].isin(full_names).to_numpy()]
-    notes = []
+    notes: list[str] = []
+    frame = _fix(frame, "metric", notes)  # a run may have it with several settings
+    full_names = tuple(sorted(map(str, frame["metric"].unique())))
     if len(full_names) > 1:
         notes.append(
-            f"Logged as {', '.join(full_names)}: values from different features are not "
+            f"Logged as {', '.join(full_names)}: values of different features or settings are not "
             "comparable; read across arms with care."
         )
-    elif full_names and full_names[0] != plain_metric(name):
+    elif not notes and full_names[0] != plain_metric(name):
         notes.append(f"{plain_metric(name)} is logged as {full_names[0]}.")
     if w is not None:
         frame = _at_weight(frame, w, plain_metric(name))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import json
 
+UNGROUPED = ("gradient_norm", "learning_rate", "jvp_norm")
+"""The scalars of training that no group has: all others have a slash in their names."""
+
 
 class TagNames:
     """The names in use of one kind of thing ("scalar", say).

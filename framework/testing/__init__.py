@@ -8,13 +8,14 @@ def test_my_loss():
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from framework import plugins, registry
 from framework.errors import UserError, a, nearest
 from framework.kinds import KINDS
 from framework.testing import data, learning, networks, sampling
-from framework.testing.building import build
+from framework.testing.building import build, settle
 
 _CHECKS = {**networks.CHECKS, **learning.CHECKS, **data.CHECKS, **sampling.CHECKS}
 
@@ -37,11 +38,18 @@ def check_component(kind: str, name: str, **arguments: Any) -> None:
     plugins.load_installed()
     component = registry.component(f"{KINDS[kind].module}.{name}")
     instance, given = build(component, arguments)
-    problems = list(_members(component, instance))
-    if not problems:
-        problems = list(_CHECKS[kind](instance, given))
+    problems = findings(component, instance, given)
     if problems:
         raise AssertionError("\n".join(f"{component.selector}: {problem}" for problem in problems))
+
+
+def findings(component: registry.Component, instance: Any, given: Mapping[str, Any]) -> list[str]:
+    """Return what an instance of a component, built with `given`, does not keep."""
+    lacking = _members(component, instance)
+    if lacking:
+        return lacking
+    settle(instance)
+    return list(_CHECKS[component.kind.name](instance, given))
 
 
 def _members(component: registry.Component, instance: object) -> list[str]:

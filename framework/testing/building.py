@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from framework import registry
 from framework.errors import UserError, nearest
+from framework.kinds import Kind
 from framework.protocols import Examples
 from framework.registry import Component
 from framework.settings import Setting
@@ -35,17 +36,18 @@ class Embedding(nn.Module):
 
 
 class Pictures:
-    """A dataset of random pictures whose class is their mean's."""
+    """A dataset of random pictures, or points, whose class is their mean's."""
 
     name = "pictures"
-    shape = SHAPE
-    num_classes = CLASSES
 
-    def __init__(self, count: int = 64) -> None:
+    def __init__(
+        self, count: int = 64, shape: tuple[int, ...] = SHAPE, num_classes: int = CLASSES
+    ) -> None:
+        self.shape, self.num_classes = shape, num_classes
         generator = torch.Generator().manual_seed(0)
-        self._labels = torch.arange(count) % CLASSES
-        noise = torch.randn(count, *SHAPE, generator=generator)
-        self._x = noise + self._labels.view(-1, 1, 1, 1)
+        self._labels = torch.arange(count) % num_classes
+        noise = torch.randn(count, *shape, generator=generator)
+        self._x = noise + self._labels.view(-1, *[1] * len(shape))
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -60,7 +62,7 @@ class Pictures:
 
     def held_out(self) -> Examples:
         """Return the last examples."""
-        return Examples(self._x[-CLASSES:], self._labels[-CLASSES:])
+        return Examples(self._x[-self.num_classes :], self._labels[-self.num_classes :])
 
     def images(self, x: Tensor) -> Tensor:
         """Return pictures as bytes."""
@@ -85,6 +87,26 @@ _GIVEN: dict[str, Callable[[], Any]] = {
 }
 
 
+def stand_ins(kind: Kind) -> dict[str, Any]:
+    """Return what a component of a kind is built with, by argument."""
+    return {name: _GIVEN[name]() for name in kind.given}
+
+
+def settle(part: object) -> None:
+    """Give a part of a network values as a model does: weights drawn, biases 0, scales 1."""
+    if not isinstance(part, nn.Module):
+        return
+    for name, parameter in part.named_parameters():
+        if parameter.dim() >= 2:
+            nn.init.normal_(parameter, std=0.1)
+        else:
+            nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
+    for module in part.modules():
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+
+
 def build(component: Component, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return an instance and what it was given.
 
@@ -96,7 +118,7 @@ def build(component: Component, arguments: dict[str, Any]) -> tuple[Any, dict[st
     stray = next((name for name in arguments if name not in known), None)
     if stray is not None:
         raise UserError(f"{component.selector} has no setting '{stray}'{nearest(stray, known)}")
-    given = {name: arguments.get(name, _GIVEN[name]()) for name in kind.given}
+    given = {name: arguments.get(name, found) for name, found in stand_ins(kind).items()}
     settings = {name: value for name, value in arguments.items() if name in component.settings}
     torch.manual_seed(0)
     return component.build(**given, **_settings(component, settings)), given

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
-from framework.protocols import Examples, FieldMetric, Score
-from framework.testing.findings import Findings, tensor
+from framework.answers import wrong_scores
+from framework.protocols import Examples, FieldMetric
+from framework.results.names import plain_metric
+from framework.testing.findings import Findings, Hint, tensor
 
 Given = Mapping[str, Any]
 
@@ -43,21 +45,26 @@ def _examples(name: str, found: object, data: Any, count: int) -> Findings:
 
 def metric(judge: Any, given: Given) -> Findings:
     """Check the scores of the dataset's own examples."""
-    data = given["dataset"]
-    indices = torch.arange(len(data))
-    examples = data.examples(indices, torch.full((len(data), 2), 0.5, dtype=torch.float64))
-    scores = judge(examples.x, examples.labels)
-    of_field = isinstance(judge, FieldMetric)
-    if not isinstance(scores, list) or not (scores or of_field):
-        yield "it returns no list of scores"
+    scores = scores_of_examples(judge, given["dataset"])
+    wrong = list(wrong_scores(scores))
+    yield from wrong
+    if wrong:
         return
+    if not scores and not isinstance(judge, FieldMetric):
+        yield Hint("it returns no scores")
+    declared = vars(type(judge)).get("score_names")
     for score in scores:
-        if not isinstance(score, Score):
-            yield f"it returns a {type(score).__name__} instead of a Score"
-        elif not math.isfinite(score.value):
-            yield f"the score '{score.name}' is {score.value}"
-        elif score.direction not in ("lower", "higher"):
-            yield f"the score '{score.name}' has the direction {score.direction!r}"
+        if not math.isfinite(score.value):
+            yield Hint(f"the score '{score.name}' is {float(score.value)}")
+        if declared is not None and plain_metric(score.name) not in declared:
+            yield f"the score '{score.name}' is not one of its score_names, {declared}"
+
+
+def scores_of_examples(judge: Any, data: Any) -> Any:
+    """Return what a metric makes of a dataset's examples."""
+    u = torch.full((len(data), 2), 0.5, dtype=torch.float64)
+    examples = data.examples(torch.arange(len(data)), u)
+    return judge(examples.x, examples.labels)
 
 
 CHECKS: dict[str, Callable[[Any, Given], Findings]] = {"dataset": dataset, "metric": metric}

@@ -10,6 +10,16 @@ from torch import Tensor
 Findings = Iterator[str]
 
 
+class Hint(str):
+    """A finding that harms some runs and not others: no run is refused for it.
+
+    Precision and derivatives are such, which each run asks for as it needs them, and what a
+    deliberate exception to the rule looks like.
+    """
+
+    __slots__ = ()
+
+
 def tensor(
     name: str, value: object, shape: Sequence[int], dtype: torch.dtype | None = None
 ) -> Findings:
@@ -20,7 +30,7 @@ def tensor(
     if tuple(value.shape) != tuple(shape):
         yield f"{name} has the shape {tuple(value.shape)} instead of {tuple(shape)}"
     if dtype is not None and value.dtype != dtype:
-        yield f"{name} is {value.dtype} instead of {dtype}"
+        yield Hint(f"{name} is {value.dtype} instead of {dtype}")
     if value.is_floating_point() and not value.isfinite().all():
         yield f"{name} has numbers that are not finite"
 
@@ -28,21 +38,22 @@ def tensor(
 def differentiable(
     name: str, function: Callable[..., Tensor], *inputs: Tensor, reverse: bool = True
 ) -> Findings:
-    """Yield what is wrong with a function's derivatives, forward-mode ones and gradients."""
+    """Hint at what is wrong with a function's derivatives, forward-mode ones and gradients."""
     tangents = tuple(torch.ones_like(each) for each in inputs)
     try:
         tangent = torch.func.jvp(function, inputs, tangents)[1]
     except (RuntimeError, NotImplementedError, TypeError) as error:
-        yield f"{name} has no forward-mode derivative: {' '.join(str(error).split())[:200]}"
+        reason = " ".join(str(error).split())[:200]
+        yield Hint(f"{name} has no forward-mode derivative: {reason}")
         return
-    yield from tensor(f"the tangent of {name}", tangent, tangent.shape)
+    yield from map(Hint, tensor(f"the tangent of {name}", tangent, tangent.shape))
     if not reverse:
         return
     leaves = [each.detach().clone().requires_grad_() for each in inputs]
     out = function(*leaves)
     if not out.requires_grad:
-        yield f"{name} is cut off from its input: no gradient flows"
+        yield Hint(f"{name} is cut off from its input: no gradient flows")
         return
     for gradient in torch.autograd.grad(out.sum(), leaves, allow_unused=True):
         if gradient is not None:
-            yield from tensor(f"the gradient of {name}", gradient, gradient.shape)
+            yield from map(Hint, tensor(f"the gradient of {name}", gradient, gradient.shape))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from framework.protocols import Role, has_blocks
 from framework.testing.building import BATCH, HIDDEN
-from framework.testing.findings import Findings, differentiable, tensor
+from framework.testing.findings import Findings, Hint, differentiable, tensor
 
 Given = Mapping[str, Any]
 
@@ -39,18 +39,22 @@ def second_time(part: Any, given: Given) -> Findings:
 
 def normalization(norm: Any, given: Given) -> Findings:
     """Check (..., dim) -> (..., dim) in the same dtype."""
-    for dtype in (torch.float32, torch.bfloat16):
-        x = torch.randn(BATCH, 3, given["dim"], generator=_generator("x")).to(dtype)
-        yield from tensor("forward(x)", norm(x), x.shape, dtype)
-    yield from differentiable("forward(x)", norm, x.float())
+    yield from _like(norm, (BATCH, 3, given["dim"]))
 
 
 def qk_norm(norm: Any, given: Given) -> Findings:
     """Check (B, N, H, dim) -> the same shape and dtype."""
+    yield from _like(norm, (BATCH, 2, 5, given["dim"]))
+
+
+def _like(norm: Any, shape: tuple[int, ...]) -> Findings:
+    """Check that a norm keeps shape and dtype, bfloat16 under autocast as a run has it."""
+    x = torch.randn(shape, generator=_generator("x"))
     for dtype in (torch.float32, torch.bfloat16):
-        x = torch.randn(BATCH, 2, 5, given["dim"], generator=_generator("x")).to(dtype)
-        yield from tensor("forward(x)", norm(x), x.shape, dtype)
-    yield from differentiable("forward(x)", norm, x.float())
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+            out = norm(x.to(dtype))
+        yield from tensor("forward(x)", out, shape, dtype)
+    yield from differentiable("forward(x)", norm, x)
 
 
 def initializer(initialize: Any, given: Given) -> Findings:
@@ -68,13 +72,20 @@ def initializer(initialize: Any, given: Given) -> Findings:
 
 
 def attention(attend: Any, given: Given) -> Findings:
-    """Check softmax(q k^T / sqrt(d)) v and its tangent, which may be refused but not wrong."""
+    """Check softmax(q k^T / sqrt(d)) v and its tangent, which may be refused but not wrong.
+
+    Another kind of attention may be meant: its output is hinted at, its tangent is its own.
+    """
     q, k, v = torch.randn(3, BATCH, 2, 5, 8, generator=_generator("qkv"))
     expected = _softmax_attention(q, k, v)
     out = attend(q, k, v)
-    yield from tensor("its output", out, expected.shape)
-    if out.shape == expected.shape and not torch.allclose(out, expected, atol=1e-4):
-        yield "its output is not softmax(q k^T / sqrt(d)) v"
+    wrong = list(tensor("its output", out, expected.shape))
+    yield from wrong
+    if wrong:
+        return
+    if not torch.allclose(out, expected, atol=1e-4):
+        yield Hint("its output is not softmax(q k^T / sqrt(d)) v")
+        return
     tangents = tuple(torch.ones_like(each) * each.cos() for each in (q, k, v))
     try:
         tangent = torch.func.jvp(attend, (q, k, v), tangents)[1]

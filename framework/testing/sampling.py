@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from framework.testing.building import BATCH, SHAPE
-from framework.testing.findings import Findings, tensor
+from framework.testing.findings import Findings, Hint, tensor
 
 Given = Mapping[str, Any]
 
@@ -35,7 +35,8 @@ class _Field:
 def sampler(sample: Any, given: Given) -> Findings:
     """Check float64 samples like the noise, after exactly `nfe` evaluations or a refusal.
 
-    None, for a number that the sampler finds by itself, may be refused as well as any other.
+    None, for a number that the sampler finds by itself, may be refused as well as any other. Each
+    run checks the numbers that it asks for, so that here they are hinted at.
     """
     noise = torch.randn(BATCH, *SHAPE, generator=torch.Generator().manual_seed(0))
     c, w = torch.zeros(BATCH, dtype=torch.int64), torch.ones(BATCH)
@@ -50,15 +51,15 @@ def sampler(sample: Any, given: Given) -> Findings:
         except TypeError as error:
             if nfe is not None:
                 raise
-            yield f"nfe = None is not refused with a ValueError: {error}"
+            yield Hint(f"nfe = None is not refused with a ValueError: {error}")
             continue
         yield from tensor(f"the samples of nfe = {nfe}", samples, noise.shape, torch.float64)
         if nfe is not None and field.evaluations != nfe:
-            yield f"nfe = {nfe} takes {field.evaluations} evaluations"
+            yield Hint(f"nfe = {nfe} takes {field.evaluations} evaluations")
         if not torch.equal(given_noise, noise):
             yield "it writes into the noise that it is given"
     if len(refused) == 5:
-        yield f"it refuses every nfe, None and 1 to 4: {refused[-1]}"
+        yield Hint(f"it refuses every nfe, None and 1 to 4: {refused[-1]}")
 
 
 CHECKS: dict[str, Callable[[Any, Given], Findings]] = {"sampler": sampler}

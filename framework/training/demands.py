@@ -16,6 +16,7 @@ from framework.protocols import Batch, Dataset, Evaluation, Loss, Query, Sampler
 
 _ELEMENTS = 2**22  # of the batch that a loss is tried with, about
 _LEAST, _MOST = 32, 256  # samples of that batch
+_RARE = 1e-9
 
 
 @dataclass
@@ -62,7 +63,10 @@ class LossDemands:
 
 
 def of_loss(loss: Loss, dataset: Dataset) -> LossDemands:
-    """Return what a loss asks for on one batch, whose uniforms cover (0, 1) evenly."""
+    """Return what a loss asks for on one batch.
+
+    Its uniforms cover (0, 1) evenly and come near to 0 and 1: what any share makes happen, does.
+    """
     found = LossDemands()
     empty_class = dataset.num_classes
 
@@ -126,6 +130,9 @@ def _batch(dataset: Dataset, count: int) -> Batch:
 
     def uniform(stream: str, width: int) -> Tensor:
         ranks = [torch.randperm(count, generator=generator) for _ in range(width)]
-        return (torch.stack(ranks, dim=1).double() + 0.5) / count
+        rank = torch.stack(ranks, dim=1).double()
+        even = (rank + 0.5) / count
+        even[rank == 0], even[rank == count - 1] = _RARE, 1 - _RARE
+        return even
 
     return Batch(examples, torch.ones_like(examples), labels, dataset.num_classes, uniform)

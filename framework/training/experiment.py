@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 import framework.grid.settings  # noqa: F401 (registers `grid`: a scale names the metric of its grids)
+from framework.answers import optimizer_of
 from framework.configuration import Resolved
 from framework.configuration.roots import register_root
 from framework.errors import UserError
-from framework.training import weights
+from framework.training import plugged, weights
 from framework.training.checking import Combination
 from framework.training.scoring import sampling_weights
 from framework.training.settings import Evaluation, Logging, Run, Train
@@ -51,7 +54,8 @@ class Experiment:
     def check(self, *, here: bool = True) -> None:
         """Build on the meta device what a run builds, at full size and without memory.
 
-        Loss, network, sampler and metrics have to suit each other: see `checking`.
+        Loss, network, sampler and metrics have to suit each other: see `checking`. Components of
+        plug-ins have to keep what their kinds promise: see `plugged`.
 
         Args:
             here: whether it is to run on this machine, which then has to have its device.
@@ -69,13 +73,25 @@ class Experiment:
         weights_at = sampling_weights(self.evaluation, train.loss.guidance.weight)
         with self.resolved.refusals(), torch.device("meta"):
             model = as_module(construct_model(train))
-            train.optimizer(list(model.named_parameters()))
+            optimizer_of(train.optimizer, list(model.named_parameters()))
+        _refuse_running_statistics(model)
         if train.start is not None:
             weights.read_for(model.state_dict(), train.start)
+        self._check_metrics()
+        plugged.check(self.resolved, train.dataset)
+        Combination(self.resolved, train, self.evaluation, model, weights_at).check()
+
+    def _check_metrics(self) -> None:
         with self.resolved.refusals():
             for build in self.evaluation.metrics:
-                build(dataset=train.dataset)
-        Combination(self.resolved, train, self.evaluation, model, weights_at).check()
+                build(dataset=self.train.dataset)
+        chosen = self.resolved.settings["evaluation.metrics"]
+        for one, other in itertools.combinations(chosen, 2):
+            if self.resolved.alike(one, other):
+                raise UserError(
+                    f"evaluation.metrics: {one} and {other} have the same settings and would "
+                    "return the same scores: remove one"
+                )
 
     def device(self, *, here: bool = True) -> torch.device:
         """Return the device that `train.device` names.
@@ -93,3 +109,14 @@ class Experiment:
         if here and device.type == "cuda" and not torch.cuda.is_available():
             raise UserError(f"train.device = {name!r}, but PyTorch sees no GPU: set it to 'auto'")
         return device
+
+
+def _refuse_running_statistics(model: nn.Module) -> None:
+    """Refuse what neither averages of the weights nor several processes would follow."""
+    for name, module in model.named_modules():
+        if getattr(module, "running_mean", None) is not None:
+            raise UserError(
+                f"train.model: {name} ({type(module).__name__}) keeps running statistics, which "
+                "averages of the weights would not follow: use a norm without them, such as "
+                "@normalizations.rms"
+            )

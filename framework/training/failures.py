@@ -13,7 +13,9 @@ from pathlib import Path
 
 import torch.distributed as dist
 
+from framework.command import USAGE_ERROR
 from framework.distribution import World
+from framework.errors import UserError
 from framework.launching import outcomes
 
 log = logging.getLogger(__name__)
@@ -21,7 +23,11 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def written_down(directory: Path) -> Iterator[None]:
-    """Write down an error in the run's folder, unless another process has been first."""
+    """Write down an error in the run's folder, unless another process has been first.
+
+    Processes that make one run are refused for one reason: the first one to write it down raises
+    its `UserError`, which the program says, and the others end with the same code and say nothing.
+    """
     world = World.of_environment()
     if world.leads:
         (directory / outcomes.FAILURE).unlink(missing_ok=True)
@@ -29,7 +35,11 @@ def written_down(directory: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         has_part = world.leads or dist.is_initialized()
-        if has_part and _is_first(directory, f"{_of(world)}{_in_words(error)}"):
+        first = has_part and _is_first(directory, f"{_of(world)}{_in_words(error)}")
+        if isinstance(error, UserError):
+            if has_part and not first:
+                raise SystemExit(USAGE_ERROR) from error
+        elif first:
             log.exception("failed")
         raise
 

@@ -153,6 +153,7 @@ class _HeldBatch:
 
     def fill(self, batch: Batch) -> None:
         """Take another batch's contents."""
+        self._source = batch
         self.batch.x0.copy_(batch.x0)
         self.batch.noise.copy_(batch.noise)
         self.batch.labels.copy_(batch.labels)

@@ -83,7 +83,7 @@ class Loop:
     def _log(self) -> None:
         """Record the means since the last record."""
         step, now = self.trainer.step, self.pulse.now
-        means = self.trainer.recorder.means(step, self.logging.every)
+        means = self.trainer.recorder.means(step, (step - 1) % self.logging.every + 1)
         shown = {name: mean for name, mean in means.items() if not name.startswith(TIMES)}
         seconds = time.monotonic() - self._mark
         self._mark += seconds

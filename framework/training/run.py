@@ -13,6 +13,7 @@ import torch
 
 from framework.configuration import Configuration
 from framework.distribution import World, joined
+from framework.errors import UserError
 from framework.results import RunConfig, RunWriter
 from framework.streams import Streams
 from framework.training import compilation, failures, provenance
@@ -143,6 +144,9 @@ def _log_file(path: Path, leads: bool) -> Iterator[None]:
     root.setLevel(logging.INFO if leads else logging.ERROR)
     try:
         yield
+    except UserError as error:  # the program says it on standard error, and once is enough
+        handler.handle(logging.makeLogRecord({"levelname": "ERROR", "msg": str(error)}))
+        raise
     finally:
         root.removeHandler(handler)
         handler.close()

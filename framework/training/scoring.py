@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -12,11 +13,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from framework.answers import scores_of, twice
 from framework.configuration.building import refusals
 from framework.distribution import World
 from framework.errors import UserError
 from framework.passes import Passes
 from framework.protocols import FieldMetric, Metric, Score, SharedMetric
+from framework.registry import name_of
+from framework.results.names import plain_metric
 from framework.streams import Streams
 from framework.training.following import Writer
 from framework.training.pictures import save_sheet
@@ -60,43 +64,62 @@ class Scorer:
         self._dataset = train.dataset
         self._draws = Draws(train.dataset, Streams(train.seed), trainer.device)
         self._ws = sampling_weights(settings, train.loss.guidance.weight)
-        self._metrics: list[Metric] = []
+        self._metrics: list[_Judge] = []
 
     def measure(self) -> Iterator[Measured]:
-        """Yield the scores of every guidance weight, NFE and block at the trainer's step."""
+        """Yield the scores of every guidance weight, NFE and block at the trainer's step.
+
+        Raises:
+            UserError: a metric returns something else than scores, or two return one score.
+        """
+        owners: dict[tuple[str, int | None, int, float], str] = {}
+        for owner, measured in self._measure():
+            what = measured.score.name, measured.nfe, measured.block, measured.w
+            if what in owners:
+                raise UserError(twice(owners[what], owner, measured.score.name))
+            owners[what] = owner
+            yield measured
+
+    def _measure(self) -> Iterator[tuple[str, Measured]]:
+        """Yield each score with the name of the metric that it comes from."""
         blocks = range(self._settings.blocks)
         for w in self._ws:
             for nfe, block in itertools.product(self._settings.counts, blocks):
-                for score in self._block_scores(w, nfe, block):
-                    yield Measured(score, nfe, block, w)
+                for owner, score in self._block_scores(w, nfe, block):
+                    yield owner, Measured(score, nfe, block, w)
             with self._whole():
                 for block in blocks:
-                    for score in self._field_scores(w, block):
-                        yield Measured(score, 1, block, w)
+                    for owner, score in self._field_scores(w, block):
+                        yield owner, Measured(score, 1, block, w)
 
-    def _block_scores(self, w: float, nfe: int | None, block: int) -> Iterator[Score]:
+    def _block_scores(self, w: float, nfe: int | None, block: int) -> Iterator[tuple[str, Score]]:
         """Yield the scores of one block of samples, and what they cost where that is open."""
         latents, classes = self._draws.block(block, self._settings.samples)
         drawn = self._sample(latents, classes, w, nfe)
         yield from self._scores(drawn.samples, classes)
         if nfe is None and self._world.leads:
-            yield Score("nfe", drawn.evaluations, "lower")
+            yield "the sampler", Score("nfe", drawn.evaluations, "lower")
 
     def write(self, writer: Writer) -> dict[str, float]:
         """Record the scores at the trainer's step; return their means over the blocks by name."""
-        values: dict[str, list[float]] = {}
+        values: dict[tuple[str, int | None, float], list[float]] = {}
         for measured in self.measure():
             self.record(writer, measured)
-            values.setdefault(self._shown(measured), []).append(measured.score.value)
-        return {name: fmean(found) for name, found in values.items()}
+            what = measured.score.name, measured.nfe, measured.w
+            values.setdefault(what, []).append(measured.score.value)
+        plain = Counter(plain_metric(name) for name in {name for name, *_ in values})
+        return {
+            self._shown(name if plain[plain_metric(name)] > 1 else plain_metric(name), nfe, w): mean
+            for (name, nfe, w), mean in ((what, fmean(found)) for what, found in values.items())
+        }
 
-    def _shown(self, measured: Measured) -> str:
+    def _shown(self, name: str, nfe: int | None, w: float) -> str:
         """Return what a score is called in the log; the first guidance weight goes without."""
-        parts = [measured.score.name.partition("@")[0]]
-        if measured.nfe is not None:
-            parts.append(f"nfe={measured.nfe}")
-        if measured.w != self._ws[0]:
-            parts.append(f"w={measured.w:g}")
+        parts = [name]
+        if nfe is not None:
+            parts.append(f"nfe={nfe}")
+        if w != self._ws[0]:
+            parts.append(f"w={w:g}")
         return "/".join(parts)
 
     def write_pictures(self, writer: Writer, count: int, folder: Path | None = None) -> None:
@@ -118,14 +141,18 @@ class Scorer:
                 columns = min(self._dataset.num_classes, count)
                 save_sheet(folder / f"nfe={nfe}.png", images, columns)
 
-    def _field_scores(self, w: float, block: int) -> list[Score]:
+    def _field_scores(self, w: float, block: int) -> Iterator[tuple[str, Score]]:
         """Ask the metrics that judge the flow itself, by one jump."""
-        asking = [metric for metric in self._all_metrics() if isinstance(metric, FieldMetric)]
+        asking = [
+            (j.name, j.metric) for j in self._all_metrics() if isinstance(j.metric, FieldMetric)
+        ]
         if not asking:
-            return []
+            return
         latents, classes = self._draws.block(block, self._settings.samples)
         field, ws = self._field(Passes()), torch.full_like(classes, w, dtype=latents.dtype)
-        return [s for metric in asking for s in metric.field_scores(field, latents, classes, ws)]
+        for name, metric in asking:
+            for score in scores_of(name, metric.field_scores(field, latents, classes, ws)):
+                yield name, score
 
     def _field(self, passes: Passes) -> NetworkField:
         network = self._trainer.network(self._weights)
@@ -142,9 +169,17 @@ class Scorer:
         everyones = self._world.gathered(samples)
         return _Drawn(everyones[: len(latents)], evaluated / len(everyones))
 
-    def _whole(self) -> AbstractContextManager[None]:
-        """Hold the network whole, if it lies in shards."""
-        return self._trainer.placement.whole(self._trainer.network(self._weights))
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Hold the network whole, if it lies in shards, and as it is when it does not train."""
+        network = self._trainer.network(self._weights)
+        trains = network.training
+        network.eval()
+        try:
+            with self._trainer.placement.whole(network):
+                yield
+        finally:
+            network.train(trains)
 
     def _rows(self, total: int) -> Tensor | slice:
         """Return which of `total` rows are this process's; the last ones repeat the last row."""
@@ -154,24 +189,30 @@ class Scorer:
         first = self._world.rank * each
         return torch.arange(first, first + each).clamp_(max=total - 1)
 
-    def _scores(self, samples: Tensor, classes: Tensor) -> list[Score]:
-        scores: list[Score] = []
-        for metric in self._all_metrics():
-            if self._world.size > 1 and isinstance(metric, SharedMetric):
+    def _scores(self, samples: Tensor, classes: Tensor) -> Iterator[tuple[str, Score]]:
+        for name, metric, shared in self._all_metrics():
+            if shared and isinstance(metric, SharedMetric):
                 own = metric.features(samples[self._rows(len(samples))])
                 features = self._world.gathered(own)[: len(samples)]
-                scores += metric.of_features(features) if self._world.leads else []
+                found = metric.of_features(features) if self._world.leads else []
             else:
-                scores += metric(samples, classes)
-        return scores
+                found = metric(samples, classes)
+            for score in scores_of(name, found):
+                yield name, score
 
-    def _all_metrics(self) -> list[Metric]:
-        """Return the metrics that this process has a part in."""
+    def _all_metrics(self) -> list[_Judge]:
+        """Return the metrics that this process has a part in.
+
+        Which are shared all processes have to see alike, before any is built: by the class.
+        """
         if not self._metrics:  # a metric may train a classifier: only when first needed
-            shared = [build for build in self._settings.metrics if hasattr(build, "of_features")]
-            wanted = self._settings.metrics if self._world.leads else shared
+            several = self._world.size > 1
             with refusals(()):
-                self._metrics = [build(dataset=self._dataset) for build in wanted]
+                for build in self._settings.metrics:
+                    shared = several and hasattr(build, "of_features")
+                    if shared or self._world.leads:
+                        metric = build(dataset=self._dataset)
+                        self._metrics.append(_Judge(name_of(build), metric, shared))
         return self._metrics
 
     def record(self, writer: Writer, measured: Measured) -> None:
@@ -191,6 +232,14 @@ class Scorer:
             block=block,
             samples=self._settings.samples,
         )
+
+
+class _Judge(NamedTuple):
+    """A metric with its component's name, and whether all processes have a part in it."""
+
+    name: str
+    metric: Metric
+    shared: bool
 
 
 class _Drawn(NamedTuple):

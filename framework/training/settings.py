@@ -95,6 +95,7 @@ class Evaluation:
 class Logging:
     """What a run writes down, and how often in steps. Not part of its identity.
 
+    Scalars are means over the steps since the last record, the last 64 of them where they are more.
     `diagnostics` are what is measured beside the loss; see `framework.training.diagnostics`.
     """
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from framework.answers import optimizer_of
 from framework.distribution import ALONE, World
 from framework.distribution.placing import micro_batches, placement_of
 from framework.errors import UserError
@@ -47,7 +48,7 @@ class Trainer:
         averages = {**settings.loss.averages(), EVALUATION: settings.evaluation_average}
         self.averages = Averages(self.model, averages, self.placement)
         self.placement.place(self.model)
-        self.optimizer = settings.optimizer(list(self.model.named_parameters()))
+        self.optimizer = optimizer_of(settings.optimizer, list(self.model.named_parameters()))
         if self.lies_in_shards and isinstance(self.optimizer, FoundWeights):
             raise UserError(
                 "train.distribution = 'fsdp': train.optimizer finds other weights than it trains "

@@ -159,11 +159,11 @@ def test_a_metric():
             self.dataset = dataset
 
         def __call__(self, samples, labels):
-            return [Score("count", float("nan"), "higher"), Score("count", 1.0, "up")]
+            return [Score("count", 1.0, "up"), 1.0]
 
     assert findings("metric", "count") == [
-        "metrics.count: the score 'count' is nan",
-        "metrics.count: the score 'count' has the direction 'up'",
+        "metrics.count: the score 'count' has the direction 'up': give 'lower' or 'higher'",
+        "metrics.count: it returns a list with a float, not of scores",
     ]
 
 

@@ -72,6 +72,14 @@ def test_lists_the_settings_of_one(monkeypatch, capsys):
     assert "schedules.half_of_test" in listed(monkeypatch, capsys, "schedule")
 
 
+def test_lists_the_settings_of_a_root(monkeypatch, capsys):
+    first, *rows = listed(monkeypatch, capsys, "grid").splitlines()
+    assert first.startswith("grid  Which runs a grid has")
+    assert "    metric       = 'fd'  str" in rows
+    for root in ("train", "evaluation", "logging", "launch"):
+        assert listed(monkeypatch, capsys, root).startswith(f"{root}  ")
+
+
 def test_runs_as_a_script_from_anywhere(tmp_path):
     """The script's own folder must not hide the package `components`; unknown names end with 2."""
     done = subprocess.run(

@@ -159,3 +159,19 @@ def test_a_folder_of_another_run_is_refused(undisturbed, monkeypatch, capsys):
 def test_a_run_that_is_being_trained_is_refused(undisturbed, monkeypatch, capsys):
     with claims.claim(undisturbed):
         assert "another process trains" in refused(monkeypatch, capsys, undisturbed)
+
+
+def test_a_refusal_of_two_processes_is_said_once(tmp_path):
+    sets = [*SMALL, "train.optimizer = @optimizers.muon", "train.distribution = 'fsdp'"]
+    done = subprocess.run(
+        [*command(tmp_path / "run", sets), "--processes", "2"],
+        capture_output=True,
+        text=True,
+        env=ONE_THREAD,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("train.py: train.distribution = 'fsdp': train.optimizer cannot")
+    (line,) = (tmp_path / "run/log.txt").read_text().splitlines()
+    assert "ERROR train.distribution = 'fsdp': train.optimizer cannot" in line

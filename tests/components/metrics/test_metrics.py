@@ -15,7 +15,7 @@ import torch
 from components.datasets import Digits
 from components.metrics import ClassAgreement, FrechetDistance
 from components.metrics.cache import classifier_of, default_cache
-from components.metrics.classifier import Recipe, held_out_accuracy, train
+from components.metrics.classifier import Recipe, in_batches, train
 from components.metrics.statistics import Gaussian, frechet_distance
 
 
@@ -32,6 +32,11 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def classifier(digits, cache):
     return classifier_of(digits, cache)
+
+
+def held_out_accuracy(network, dataset):
+    examples = dataset.held_out()
+    return float((in_batches(network, examples.x).argmax(dim=1) == examples.labels).double().mean())
 
 
 def test_the_classifier_sorts_held_out_digits(classifier, digits):

@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from components.datasets import Digits, GaussianMixture
-from components.metrics import FrechetDistance, SlicedWasserstein, Wasserstein
+from components.metrics import (
+    FrechetDistance,
+    SlicedWasserstein,
+    Wasserstein,
+    coverage,
+    kernel_distance,
+)
 from components.metrics.coverage import shares
 from components.metrics.kernel_distance import squared_mmd
 from components.metrics.transport import draws, exact_w2, sliced_w2
@@ -101,6 +107,15 @@ def test_shares_by_counting():
     assert found["recall"] == pytest.approx(sum(backwards) / 30)
     assert found["density"] == pytest.approx(sum(map(sum, inside)) / 20 / k)
     assert found["coverage"] == pytest.approx(sum(map(any, inside)) / 30)
+
+
+def test_sets_of_any_size_are_compared_in_parts(monkeypatch):
+    real, fake = cloud(30), cloud(20, seed=1)
+    whole = squared_mmd(real, fake), shares(real, fake, 3)
+    for module in (kernel_distance, coverage):
+        monkeypatch.setattr(module, "PAIRS", 70)
+    assert squared_mmd(real, fake) == pytest.approx(whole[0])
+    assert shares(real, fake, 3) == pytest.approx(whole[1])
 
 
 def test_shares_of_the_same_and_of_distant_sets():

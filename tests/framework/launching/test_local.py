@@ -131,6 +131,12 @@ def test_a_failure_a_crash_and_a_divergence_stop_no_other(grid):
     assert len(run_all(planned, grid, retry="all").started) == 5
 
 
+def test_a_report_that_cannot_be_made_is_a_failure(planned, grid, capsys):
+    launched = run_all(planned, grid)
+    assert presenting.finish(launched) == presenting.FAILED
+    assert "no report: " in capsys.readouterr().err
+
+
 def test_fail_fast_stops_the_others(planned, grid):
     (grid / ".jobs").mkdir(parents=True)
     acts = {"target_decay=0.9": {"fail": 3}, "target_decay=0.99": {"wait": 3}}

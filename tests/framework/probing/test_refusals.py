@@ -67,6 +67,7 @@ def test_a_setting_that_reaches_nobody_is_refused(inert, kind):
     assert len(lines) == 1
     assert "draws, trains and samples exactly as the baseline 'baseline'" in lines[0]
     assert f"{kind.module}.inert.ignored = 1.0 (not 0.0) reaches nobody" in lines[0]
+    assert "or name the axis in grid.equivalent if it is to change the cost alone" in lines[0]
 
 
 def test_settings_of_the_framework_that_change_nothing_are_refused(refused):

@@ -45,6 +45,8 @@ ALLOWED = [
     ("evaluation.sampler = @samplers.heun()",),
     (RANDOM, "evaluation.weight = 1.5"),
     ("models.dit.guidance_embedding = False",),
+    ("guidances.constant.label_dropout = 1e-4",),
+    ("guidances.constant.label_dropout = 0.9999",),
     ("models.dit.attention = @attentions.dense()",),
     (*FLOW_MATCHING, *GUIDED, "evaluation.weight = 2.0"),
     (

@@ -5,17 +5,22 @@ from pathlib import Path
 
 import h5py
 import pytest
+from torch import nn
 
 from framework import UserError, register, registry
 from framework.configuration import Configuration
+from framework.protocols import Score
 from framework.report import findings
 from framework.results import load
+from framework.results.names import UNGROUPED
 from framework.training import State, folder, run
 from framework.training.again import Changes, measure_again
 from framework.training.drawing import Wanted, draw_pictures
 from framework.training.experiment import Experiment
+from framework.training.heartbeat import read
 from framework.training.restored import restore
 
+SLICED = "metrics.sliced_wasserstein"
 PLANE = Path(__file__).parents[3] / "gin/plane.gin"
 TINY = (
     *("models.mlp.hidden_size = 16", "models.mlp.depth = 1", "train.batch_size = 16"),
@@ -53,7 +58,7 @@ def trained(directory, *sets):
 def test_evaluations_that_the_sampler_chooses_are_a_score(tmp_path):
     directory = trained(tmp_path / "run", *ADAPTIVE)
     rows = load(directory, kinds=["evaluation"])
-    assert set(rows["metric"]) == {"sliced_w2", "nfe"}
+    assert set(rows["metric"]) == {"sliced_w2@directions=256", "nfe"}
     assert rows["nfe"].isna().all()
     assert set(rows["time_grid"]) == {"adaptive"}
     spent = float(rows.loc[rows["metric"] == "nfe", "value"].iloc[0])
@@ -66,6 +71,12 @@ def test_evaluations_that_the_sampler_chooses_are_a_score(tmp_path):
     assert analysis.selection.metric == "sliced_w2"
     assert analysis.selection.nfe is None
     assert [other.metric for other in analysis.others] == ["nfe"]
+
+
+def test_scalars_without_a_group_are_known(tmp_path):
+    """A grid may rank by them: no other name without a slash is a scalar's."""
+    tags = load(trained(tmp_path / "run"), kinds=["scalar"])["metric"].unique()
+    assert {tag for tag in tags if "/" not in tag} == set(UNGROUPED)
 
 
 @needs_torchdiffeq
@@ -125,3 +136,69 @@ def test_one_weight_is_the_same_run_as_before():
     )
     assert one.settings["evaluation.weight"] == 2.0
     assert one.identity != several.identity
+
+
+def twice(second):
+    """One metric twice: with one direction, and with as many as `second` says."""
+    metrics = "(@metrics.sliced_wasserstein, @b/metrics.sliced_wasserstein)"
+    return (
+        *("evaluation.nfe = (1,)", f"evaluation.metrics = {metrics}"),
+        *("metrics.sliced_wasserstein.directions = 1", f"b/{SLICED}.directions = {second}"),
+    )
+
+
+def test_one_metric_with_two_settings_gives_two_scores(tmp_path):
+    directory = trained(tmp_path / "run", *twice(500))
+    rows = load(directory, kinds=["evaluation"]).set_index("metric")["value"]
+    assert list(rows.index) == ["sliced_w2@directions=1", "sliced_w2@directions=500"]
+    shown = read(directory).metrics
+    assert shown == {f"{name}/nfe=1": pytest.approx(value) for name, value in rows.items()}
+    selection = findings(directory.parent, "sliced_w2").selection
+    assert list(selection.rows["value"]) == [rows["sliced_w2@directions=1"]]
+    assert any("also logged: sliced_w2@directions=500" in note for note in selection.notes)
+
+
+def test_one_metric_twice_is_refused_before_training():
+    with pytest.raises(UserError, match=r"metrics\.sliced_wasserstein and @b/.* the same settings"):
+        Experiment.build(configured(*twice(1)).resolve()).check()
+
+
+def test_two_metrics_that_return_one_score_are_refused(plugged, tmp_path):
+    @register.metric("thin")
+    class Thin:
+        def __init__(self, dataset):
+            pass
+
+        def __call__(self, samples, labels):
+            return [Score("sliced_w2@directions=256", 0.0, "lower")]
+
+    both = "evaluation.metrics = (@metrics.sliced_wasserstein, @metrics.thin)"
+    resolved = configured(both).resolve()
+    folder.prepare(tmp_path, resolved)
+    with pytest.raises(UserError, match=r"metrics\.sliced_wasserstein and metrics\.thin both"):
+        run(tmp_path)
+
+
+def test_what_is_dropped_in_training_is_not_when_the_trained_weights_are_judged(plugged, tmp_path):
+    @register.normalization("dropping")
+    class Dropping(nn.Dropout):
+        def __init__(self, dim):
+            super().__init__()
+
+    directory = trained(tmp_path / "run", "models.mlp.normalization = @normalizations.dropping")
+    again = [
+        [measured.score.value for measured in measure_again(run, Changes(weights="trained"))]
+        for run in (restore(directory), restore(directory))
+    ]
+    assert again[0] == again[1]
+
+
+def test_running_statistics_are_refused(plugged):
+    @register.normalization("running")
+    class Running(nn.BatchNorm1d):
+        def __init__(self, dim):
+            super().__init__(1)
+
+    sets = "models.mlp.normalization = @normalizations.running"
+    with pytest.raises(UserError, match=r"blocks\.0\.norm .Running. keeps running statistics"):
+        Experiment.build(configured(sets).resolve()).check()

@@ -1,0 +1,119 @@
+"""What components answer, looked at where they are called: what is wrong names its component.
+
+Types and shapes alone, so that a step pays nothing for it; `framework.testing` looks at values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import SupportsFloat, cast
+
+import torch
+from torch import Tensor
+
+from framework.errors import UserError
+from framework.protocols import Score, Times, TimeSampler
+from framework.protocols.learning import NamedParameters
+from framework.registry import name_of
+from framework.results.names import plain_metric
+
+DIRECTIONS = ("lower", "higher")
+
+
+def times_of(sample: TimeSampler, u: Tensor) -> Times:
+    """Return the times that a sampler makes of uniforms (B, 4), (B,) each.
+
+    Raises:
+        UserError: it returns something else.
+    """
+    times = sample(u)
+    if not isinstance(times, Times):
+        raise UserError(f"{name_of(sample)}: it returns a {type(times).__name__}, not Times")
+    for name, value in vars(times).items():
+        if not isinstance(value, Tensor) or value.shape != u.shape[:1]:
+            found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise UserError(f"{name_of(sample)}: {name} is {found}, not a tensor {(len(u),)}")
+    return times
+
+
+def optimizer_of(make: Callable[..., object], parameters: NamedParameters) -> torch.optim.Optimizer:
+    """Return the optimizer that a factory makes for parameters, every one of which it moves.
+
+    Those without `requires_grad` may be left out.
+
+    Raises:
+        UserError: it makes something else, or leaves some out.
+    """
+    found = make(parameters)
+    if not isinstance(found, torch.optim.Optimizer):
+        kind = type(found).__name__
+        raise UserError(f"{name_of(make)}: it returns a {kind}, not a torch.optim.Optimizer")
+    left = left_out(found, parameters)
+    if left:
+        raise UserError(
+            f"{name_of(make)}: its groups leave out {len(left)} of {len(parameters)} parameters, "
+            f"such as {left[0]}: take all, or call requires_grad_(False) on what is not to move"
+        )
+    return found
+
+
+def left_out(optimizer: torch.optim.Optimizer, parameters: NamedParameters) -> list[str]:
+    """Return the names of parameters with gradients that an optimizer does not hold.
+
+    It may hold others in their place, such as copies in another precision or all of them in one
+    row: what counts is how many numbers it holds.
+    """
+    held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    wanted = [(name, p) for name, p in parameters if p.requires_grad]
+    if sum(p.numel() for p in held) >= sum(p.numel() for _, p in wanted):
+        return []
+    known = {id(parameter) for parameter in held}
+    return [name for name, parameter in wanted if id(parameter) not in known]
+
+
+def scores_of(metric: str, found: object) -> list[Score]:
+    """Return the scores that a metric, called by its name, has returned; their values are floats.
+
+    Raises:
+        UserError: they are something else.
+    """
+    problem = next(wrong_scores(found), None)
+    if problem is not None:
+        raise UserError(f"{metric}: {problem}")
+    return [replace(score, value=float(score.value)) for score in cast("list[Score]", found)]
+
+
+def twice(one: str, other: str, score: str) -> str:
+    """Say that two metrics, called by their names, return scores that cannot be told apart."""
+    return (
+        f"evaluation.metrics: {one} and {other} both return the score '{score}': remove one, or "
+        f"add to the name what its value depends on, as '{plain_metric(score)}@SETTING'"
+    )
+
+
+def wrong_scores(found: object) -> Iterator[str]:
+    """Yield what is wrong with what a metric has returned."""
+    if not isinstance(found, list | tuple):
+        yield f"it returns a {type(found).__name__}, not a list of scores"
+        return
+    for score in found:
+        if not isinstance(score, Score):
+            yield f"it returns a list with a {type(score).__name__}, not of scores"
+            continue
+        if not isinstance(score.name, str) or not score.name:
+            yield f"it returns a score with the name {score.name!r}"
+        if not _is_number(score.value):
+            yield f"the score '{score.name}' has a {type(score.value).__name__} for its value"
+        if score.direction not in DIRECTIONS:
+            yield (
+                f"the score '{score.name}' has the direction {score.direction!r}: give "
+                f"{' or '.join(map(repr, DIRECTIONS))}"
+            )
+
+
+def _is_number(value: object) -> bool:
+    """Return whether a value is one number: 0-d tensors and NumPy's are as good."""
+    if isinstance(value, Tensor):
+        return value.numel() == 1
+    return isinstance(value, SupportsFloat)
