@@ -78,3 +78,26 @@ def test_golden_numbers_hold_compiled_in_float32(golden):
     with lean_graphs():
         errors = dict(parity.compare(golden, passes=compiled_passes(), device="cuda"))
     assert not {name: value for name, value in errors.items() if not value <= parity.TOLERANCE}
+
+
+@pytest.mark.parametrize("settings", [(), ("train.cuda_graphs = True",), ("train.compile = True",)])
+def test_a_deterministic_run_goes_on_bit_for_bit(settings):
+    given = ("train.precision = 'bf16'", "train.batch_size = 64", *settings)
+    torch.use_deterministic_algorithms(True)
+    try:
+        (whole, batches), (first, _), (second, _) = (begun(given) for _ in range(3))
+        losses_of(whole, batches, 8)
+        losses_of(first, batches, 4)
+        second.load_state_dict(first.state_dict())
+        losses_of(second, batches, 4)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    found, expected = (trainer.model.state_dict() for trainer in (second, whole))
+    assert [name for name, x in found.items() if not torch.equal(x, expected[name])] == []
+
+
+def begun(settings):
+    trainer, batches = trainer_of(*settings, device="cuda")
+    if trainer.settings.compile:
+        assert compile_steps(trainer, batches.at(1))
+    return trainer, batches
