@@ -230,7 +230,7 @@ def test_fail_fast_stops_the_other_jobs_of_an_array(planned, grid):
 
 
 def test_a_setup_command_that_fails_is_told_with_its_words(grid, capfd):
-    planned = toy_plan("grid.seeds = 1", "launch.setup = ['echo no such module; exit 7']")
+    planned = toy_plan("grid.seeds = 1", "launch.setup = ['echo no such module', 'false']")
     launched = launch(planned, grid, on_slurm())
     until(lambda: set(states(grid).values()) == {"failed"}, "the end")
     presenting.show_failures(grid, read_states(grid, launched.manifest))
