@@ -17,7 +17,9 @@ from torch.distributed.tensor import DTensor, Shard, distribute_tensor, empty
 
 from framework.distribution.optimizers import check_sharded
 from framework.distribution.placement import BuildOptimizer, local_part
+from framework.distribution.sums import Taking
 from framework.distribution.trees import mapped
+from framework.errors import UserError
 from framework.passes import Inputs, Pair, Passes
 from framework.protocols import Tangent, has_blocks
 
@@ -141,7 +143,19 @@ class Sharded:
                 network.set_requires_gradient_sync(last)
 
     def reduce(self) -> None:
-        """Forget this step's passes: the backward pass has reduced gradients to shards."""
+        """Forget this step's passes: the backward pass has reduced gradients to shards.
+
+        Raises:
+            UserError: not the same ones in all processes.
+        """
+        named = [item for n in self._networks for item in n.named_parameters()]
+        elsewhere = Taking([parameter for _, parameter in named]).elsewhere()
+        if elsewhere:
+            name = next(name for name, parameter in named if parameter is elsewhere[0])
+            raise UserError(
+                f"train.distribution = 'fsdp': {name} took part in the loss of other processes "
+                "only: let it take part in all, or set train.distribution = 'ddp'"
+            )
         for network in self._networks.values():
             for unit in network.all_units():
                 _forget_passes(unit)
