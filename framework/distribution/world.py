@@ -104,9 +104,9 @@ class World:
         """Return the values of all processes, by rank: small ones, without a tensor on a GPU."""
         if self.size == 1:
             return [value]
-        found: list[T | None] = [None] * self.size
+        found = [value] * self.size
         dist.all_gather_object(found, value)
-        return [each for each in found if each is not None]
+        return found
 
     def any(self, flag: bool) -> bool:
         """Return whether it is so for any process."""

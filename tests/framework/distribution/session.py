@@ -16,7 +16,6 @@ import torch
 import framework.distribution.sharded  # noqa: F401  takes long, and once is enough: forked after it
 from framework.configuration import Configuration
 from framework.distribution import ALONE, joined
-from framework.errors import UserError
 from framework.launching import ranks
 from framework.protocols import Score
 from framework.streams import Streams
@@ -28,6 +27,8 @@ from framework.training.experiment import Experiment
 from framework.training.scoring import Scorer
 from framework.training.signals import AgreedStop, StopRequest
 from framework.training.trainer import Trainer
+from tests.framework.distribution import apart, uneven
+from tests.framework.distribution.uneven import refusal
 from tests.framework.training.small import DIGITS, SIZE
 
 BASE = "base.gin"
@@ -193,14 +194,6 @@ def remembered(trainer):
     )
 
 
-def refusal(build):
-    try:
-        build()
-    except UserError as error:
-        return str(error)
-    return ""
-
-
 def damage(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -244,6 +237,7 @@ def explore(path, device):
         if device == "cpu":
             session.refusals()
             session.stopping()
+            session.found |= uneven.explore(world)
         else:
             session.waiting()
         if world.leads:
@@ -299,7 +293,8 @@ def whole_runs(path):
     )
     folder.prepare(path / "diverged", diverging)
     codes["diverged"] = ranks.together(2, lambda: run(path / "diverged"))
-    return codes
+    replicated = resolved(path, *RUN, "train.distribution = 'ddp'")
+    return codes | apart.codes(path, replicated, path / "undisturbed")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,6 @@
 """Two processes against one: see `session` for what they do."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,29 +11,7 @@ from framework.training.drawing import Wanted, draw_pictures
 from framework.training.restored import restore
 from tests.framework.distribution import session
 
-REPOSITORY = Path(__file__).parents[3]
 KINDS = ("ddp", "fsdp")
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("session")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    program = [sys.executable, "-m", session.__name__, str(folder)]
-    ended = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=280)
-    assert ended.returncode == 0, ended.stderr
-    return folder
-
-
-@pytest.fixture(scope="module")
-def codes(path):
-    return torch.load(path / "codes.pt")
-
-
-@pytest.fixture(scope="module")
-def found(path, codes):
-    assert codes["explored"] == 0
-    return torch.load(path / "found.pt")
 
 
 def history(outcome):
