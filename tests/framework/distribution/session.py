@@ -8,18 +8,20 @@ import os
 import signal
 import sys
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
+import pytest
 import torch
 
 import framework.distribution.sharded  # noqa: F401  takes long, and once is enough: forked after it
 from framework.configuration import Configuration
 from framework.distribution import ALONE, joined
 from framework.launching import ranks
+from framework.passes import Passes, embed_pair
 from framework.protocols import Score
 from framework.streams import Streams
-from framework.training import folder, run
+from framework.training import compilation, folder, run
 from framework.training.batches import Batches
 from framework.training.checkpoints import Checkpoints
 from framework.training.compilation import compiled_passes
@@ -150,6 +152,15 @@ class Session:
             self.found[f"optimizer {name}"] = refusal(lambda s=settings: self.trainer(*s))
         self.found["batch"] = refusal(lambda: self.trainer("train.batch_size = 9"))
 
+    def compiling(self):
+        """Only the second process fails to compile its backward passes."""
+        trainer, batches = self.trainer()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compilation, "compiled_passes", partial(one_sided, self.world))
+            compiled = compilation.compile_steps(trainer, batches.at(1))
+        self.found["compiled"] = self.world.everyones(compiled)
+        self.found["not compiled"] = outcome(advanced(trainer, batches, STEPS))
+
     def stopping(self):
         """The second process is asked to stop at its third step."""
         request, steps = StopRequest(), 0
@@ -165,6 +176,30 @@ class Session:
 def compiled(backend):
     """Return passes for all networks of this process: they are alike, and so is what they see."""
     return compiled_passes(backend)
+
+
+class Broken(torch.autograd.Function):
+    """Stands for what cannot be compiled, which shows in the backward pass."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise RuntimeError("no kernel")
+
+
+def one_sided(world):
+    """Return passes as they are; in the second process their backward pass fails midway."""
+    if world.leads:
+        return Passes()
+
+    def broken(*args):
+        dual, conditions, (tokens, condition) = embed_pair(*args)
+        return dual, conditions, (Broken.apply(tokens), condition)
+
+    return Passes(embed_pair=broken)
 
 
 def advanced(trainer, batches, step):
@@ -237,6 +272,7 @@ def explore(path, device):
         if device == "cpu":
             session.refusals()
             session.stopping()
+            session.compiling()
             session.found |= uneven.explore(world)
         else:
             session.waiting()

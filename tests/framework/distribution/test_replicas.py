@@ -17,6 +17,21 @@ def test_what_took_part_in_another_process_only_is_trained_as_by_one_process(fou
     assert (weights["unused"] == 2).all()  # no weight decay where no process has a gradient
 
 
+def test_parts_of_a_loss_are_told_apart_by_name_and_may_be_absent_in_a_process(found):
+    _, values = found["everyone's"][0][0][0]
+    _, of_one = found["one's"][0][0]
+    parts = {name: value for name, value in of_one.items() if name.startswith("loss/")}
+    assert parts.keys() == {"loss/total", "loss/a", "loss/b", "loss/empty"}
+    assert parts == pytest.approx({name: values[name] for name in parts})
+
+
+def test_a_part_that_comes_later_is_refused(found):
+    assert (
+        "the part 'loss/late' of the loss's terms was not there at the first step"
+        in (found["late part"])
+    )
+
+
 def test_what_is_unfrozen_in_training_is_trained_together(found):
     (_, weights), _ = found["everyone's"]
     assert (weights["thawed"] != 1.5).all()

@@ -67,6 +67,11 @@ def test_optimizers_that_cannot_update_shards_are_refused(found):
     assert refused["soap"]  # or its package is missing
 
 
+def test_all_go_on_without_compiling_where_one_process_cannot(found):
+    assert found["compiled"] == [False, False]
+    assert_equal(found["not compiled"], found["plain/one"], rtol=0, atol=1e-5)
+
+
 def test_what_processes_cannot_share_is_refused_before_the_first_step(found):
     assert "2 processes cannot share train.batch_size = 9 evenly" in found["batch"]
 

@@ -14,6 +14,7 @@ from framework.training.settings import Train
 from framework.training.trainer import Trainer
 
 RARE = 1  # a class that only the second process sees, in the second step
+EMPTY = 2
 STEPS = 4
 
 
@@ -57,8 +58,8 @@ class Normalized(Net):
 class Loss:
     """The error of F as an estimate of the noise; from the third step on it trains all of Net."""
 
-    def __init__(self):
-        self.net, self.steps = None, 0
+    def __init__(self, turned, late):
+        self.turned, self.late, self.net, self.steps = turned, late, None, 0
 
     def averages(self):
         return {}
@@ -69,8 +70,18 @@ class Loss:
             self.net.thawed.requires_grad_(True)
         one = torch.ones(len(batch.x0))
         (at,) = evaluate(Query(batch.x0, one, one, batch.labels, one))
-        parts = {"rare": at.F[:, 0], "often": at.F[:, 1]}
-        return LossTerms((at.F - batch.noise).square().sum(1), parts)
+        return LossTerms((at.F - batch.noise).square().sum(1), self.parts(at.F, batch.labels))
+
+    def parts(self, F, labels):
+        """Return parts in an order of each process's own, one of which the first one lacks."""
+        parts = {"a": F[:, 0], "b": F[:, 1]}
+        if self.turned:
+            parts = dict(reversed(parts.items()))
+        if (labels == EMPTY).any():
+            parts["empty"] = F[:, 2].where(labels == EMPTY, torch.nan)
+        if self.late and self.steps == 2:
+            parts["late"] = F[:, 3]
+        return {name: part.detach() for name, part in parts.items()}
 
 
 class Constant:
@@ -85,10 +96,10 @@ class Data:
     name, shape, num_classes = "data", (4,), 2
 
 
-def trainer(world, net=Net, **changes):
+def trainer(world, net=Net, late=False, **changes):
     settings = Train(
         model=net,
-        loss=Loss(),
+        loss=Loss(turned=not world.leads, late=late),
         optimizer=partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=0.1),
         schedule=Constant(),
         dataset=Data(),
@@ -105,9 +116,9 @@ def trainer(world, net=Net, **changes):
 def batch(step, world):
     g = torch.Generator().manual_seed(step)
     x0, noise = torch.randn(2, 4, 4, generator=g)
-    labels = torch.tensor([0, 0, 0, RARE if step == 2 else 0])
+    labels = torch.tensor([0, 0, EMPTY, RARE if step == 2 else 0])
     own = list(world.share(4))
-    return Batch(x0[own], noise[own], labels[own], 2, lambda stream, width: None)
+    return Batch(x0[own], noise[own], labels[own], EMPTY, lambda stream, width: None)
 
 
 def trained(world, **changes):
@@ -141,6 +152,7 @@ def explore(world):
     found["in shards"] = world.everyones(
         refusal(lambda: trained(world, net=Either, distribution="fsdp", clip_norm=None))
     )
+    found["late part"] = refusal(lambda: trained(world, late=True))
     if world.leads:
         found["one's"] = outcome(trained(ALONE))
     return found
