@@ -2,7 +2,8 @@
 
 Each is told by its environment which one it is (RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE,
 MASTER_ADDR, MASTER_PORT), whoever started it: torchrun, submitit or `framework.launching.ranks`.
-This is the only place that reads it. Tensors on a GPU travel by NCCL, those of the CPU by gloo;
+This is the only place that reads it; MASTER_LISTEN_FD, for the first process, is the socket that
+listens at the port, where that is open already. Tensors on a GPU travel by NCCL, those of the CPU by gloo;
 what processes agree upon travels by gloo, so that no host waits for its device.
 """
 
@@ -174,13 +175,12 @@ def _has_nccl() -> bool:
 def _connect(world: World) -> None:
     where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     try:
-        meeting = rendezvous("env://", timeout=timedelta(seconds=JOIN_SECONDS))
-        store, rank, size = next(meeting)
+        store = _store(world)
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if _has_nccl() else "gloo",
             store=store,
-            rank=rank,
-            world_size=size,
+            rank=world.rank,
+            world_size=world.size,
             timeout=timedelta(seconds=SILENCE_SECONDS),
         )
     except (dist.DistError, RuntimeError) as error:
@@ -188,3 +188,16 @@ def _connect(world: World) -> None:
             f"process {world.rank} of {world.size} cannot meet the others at {where}: "
             f"{str(error).splitlines()[0]}"
         ) from error
+
+
+def _store(world: World) -> dist.Store:
+    """Return where processes leave word for each other, once all have come there."""
+    patience = timedelta(seconds=JOIN_SECONDS)
+    listening = os.environ.pop("MASTER_LISTEN_FD", "")
+    if not listening:
+        store: dist.Store = next(rendezvous("env://", timeout=patience))[0]
+        return store
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return dist.TCPStore(
+        host, port, world.size, is_master=True, timeout=patience, master_listen_fd=int(listening)
+    )
