@@ -2,9 +2,9 @@
 
 Each is told by its environment which one it is (RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE,
 MASTER_ADDR, MASTER_PORT), whoever started it: torchrun, submitit or `framework.launching.ranks`.
-This is the only place that reads it; MASTER_LISTEN_FD, for the first process, is the socket that
-listens at the port, where that is open already. Tensors on a GPU travel by NCCL, those of the CPU by gloo;
-what processes agree upon travels by gloo, so that no host waits for its device.
+This is the only place that reads it. MASTER_LISTEN_FD tells the first one which open socket listens
+at the port, if any does. Tensors on a GPU travel by NCCL, those of the CPU by gloo; what processes
+agree upon travels by gloo, so that no host waits for its device.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,6 +23,9 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from framework.errors import UserError
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
 
 T = TypeVar("T")
 
@@ -190,14 +193,16 @@ def _connect(world: World) -> None:
         ) from error
 
 
-def _store(world: World) -> dist.Store:
+def _store(world: World) -> Store:
     """Return where processes leave word for each other, once all have come there."""
+    from torch._C._distributed_c10d import TCPStore  # torch.distributed's, which types miss there
+
     patience = timedelta(seconds=JOIN_SECONDS)
     listening = os.environ.pop("MASTER_LISTEN_FD", "")
     if not listening:
-        store: dist.Store = next(rendezvous("env://", timeout=patience))[0]
+        store: Store = next(rendezvous("env://", timeout=patience))[0]
         return store
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    return dist.TCPStore(
+    return TCPStore(
         host, port, world.size, is_master=True, timeout=patience, master_listen_fd=int(listening)
     )
