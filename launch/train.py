@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from functools import partial
 from pathlib import Path
+
+import torch
 
 from framework import command
 from framework.configuration import Resolved
@@ -51,8 +54,15 @@ def program() -> int:
         raise UserError(f"--processes {given.processes}, and WORLD_SIZE is {processes}: leave it")
     resolved = command.configuration(given).resolve()
     placing.check(resolved.settings, given.processes)
-    begin = partial(command.main, partial(train, given))
+    begin = partial(command.main, partial(train_in_share, given))
     return ranks.together(given.processes, begin, partial(write_down, folder_of(given, resolved)))
+
+
+def train_in_share(given: argparse.Namespace) -> int:
+    """Train with this process's share of the cores, unless the environment says how many."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // given.processes))
+    return train(given)
 
 
 def train(given: argparse.Namespace) -> int:

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from framework.command import main
-from framework.launching import claims
+from framework.distribution import placing
+from framework.launching import claims, ranks
 from framework.results import read_run
 from launch.train import program
 
@@ -159,3 +160,22 @@ def test_a_folder_of_another_run_is_refused(undisturbed, monkeypatch, capsys):
 def test_a_run_that_is_being_trained_is_refused(undisturbed, monkeypatch, capsys):
     with claims.claim(undisturbed):
         assert "another process trains" in refused(monkeypatch, capsys, undisturbed)
+
+
+@pytest.mark.parametrize(("said", "threads"), [("", 2), ("6", 6)])
+def test_processes_share_the_cores_unless_they_are_told(said, threads, tmp_path, monkeypatch):
+    seen, before = [], torch.get_num_threads()
+    monkeypatch.setattr(sys, "argv", [*command(tmp_path)[1:], "--processes", "3"])
+    monkeypatch.setattr(ranks, "together", lambda count, begin, killed: begin())
+    monkeypatch.setattr("launch.train.train", lambda given: seen.append(torch.get_num_threads()))
+    monkeypatch.setattr(placing, "check", lambda settings, processes: None)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    torch.set_num_threads(6)
+    try:
+        with pytest.raises(SystemExit):
+            program()
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [threads]

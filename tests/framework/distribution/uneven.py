@@ -153,6 +153,7 @@ def explore(world):
         refusal(lambda: trained(world, net=Either, distribution="fsdp", clip_norm=None))
     )
     found["late part"] = refusal(lambda: trained(world, late=True))
+    found["said"] = world.everyones(None if world.leads else 1)
     if world.leads:
         found["one's"] = outcome(trained(ALONE))
     return found
