@@ -93,6 +93,7 @@ class Session:
             for kind in ("ddp", "fsdp"):
                 several = self.trained(f"train.distribution = '{kind}'", *settings)
                 self.found[f"{name}/{kind}"] = outcome(several)
+                self.found[f"{name}/{kind} alike"] = uneven.checked(several, self.world)
             self.found[f"{name}/remembered"] = remembered(several)
             if self.world.leads:
                 self.found[f"{name}/one"] = outcome(self.trained(*settings, world=ALONE))

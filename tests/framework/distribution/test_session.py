@@ -36,6 +36,12 @@ def test_losses_gradients_and_weights_are_those_of_one_process(found, case, kind
     assert_equal(several, one, rtol=0, atol=2e-3 if low else 1e-5)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("case", session.CASES)
+def test_replicas_are_equal_to_the_bit(found, case, kind):
+    assert found[f"{case}/{kind} alike"] == ""
+
+
 @pytest.mark.parametrize("case", session.CASES)
 def test_nothing_is_kept_of_passes_through_shards(found, case):
     assert found[f"{case}/remembered"] == 0
