@@ -150,18 +150,6 @@ def test_bad_input_is_answered_and_nothing_is_written(binding, tmp_path, monkeyp
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_of_another_run_is_refused(undisturbed, monkeypatch, capsys):
-    before = (undisturbed / "config.gin").read_text()
-    message = refused(monkeypatch, capsys, undisturbed, "losses.tvm.target_decay = 0.5")
-    assert "losses.tvm.target_decay" in message
-    assert (undisturbed / "config.gin").read_text() == before
-
-
-def test_a_run_that_is_being_trained_is_refused(undisturbed, monkeypatch, capsys):
-    with claims.claim(undisturbed):
-        assert "another process trains" in refused(monkeypatch, capsys, undisturbed)
-
-
 @pytest.mark.parametrize(("said", "threads"), [("", 2), ("6", 6)])
 def test_processes_share_the_cores_unless_they_are_told(said, threads, tmp_path, monkeypatch):
     seen, before = [], torch.get_num_threads()
@@ -179,3 +167,15 @@ def test_processes_share_the_cores_unless_they_are_told(said, threads, tmp_path,
     finally:
         torch.set_num_threads(before)
     assert seen == [threads]
+
+
+def test_a_folder_of_another_run_is_refused(undisturbed, monkeypatch, capsys):
+    before = (undisturbed / "config.gin").read_text()
+    message = refused(monkeypatch, capsys, undisturbed, "losses.tvm.target_decay = 0.5")
+    assert "losses.tvm.target_decay" in message
+    assert (undisturbed / "config.gin").read_text() == before
+
+
+def test_a_run_that_is_being_trained_is_refused(undisturbed, monkeypatch, capsys):
+    with claims.claim(undisturbed):
+        assert "another process trains" in refused(monkeypatch, capsys, undisturbed)

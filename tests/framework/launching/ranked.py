@@ -2,8 +2,8 @@
 
 import os
 import signal
-import socket
 from pathlib import Path
+from socket import create_server
 
 import torch
 import torch.distributed as dist
@@ -25,7 +25,7 @@ def run(directory: Path) -> None:
 
 def is_free(port: int) -> bool:
     try:
-        socket.create_server(("127.0.0.1", port)).close()
+        create_server(("127.0.0.1", port)).close()
     except OSError:
         return False
     return True
