@@ -54,19 +54,13 @@ def program() -> int:
         raise UserError(f"--processes {given.processes}, and WORLD_SIZE is {processes}: leave it")
     resolved = command.configuration(given).resolve()
     placing.check(resolved.settings, given.processes)
-    begin = partial(command.main, partial(train_in_share, given))
+    begin = partial(command.main, partial(train, given))
     return ranks.together(given.processes, begin, partial(write_down, folder_of(given, resolved)))
-
-
-def train_in_share(given: argparse.Namespace) -> int:
-    """Train with this process's share of the cores, unless the environment says how many."""
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, torch.get_num_threads() // given.processes))
-    return train(given)
 
 
 def train(given: argparse.Namespace) -> int:
     """Train as the process that the environment says this is; only the first one says how."""
+    share_cores(given.processes)
     world, resolved = World.of_environment(), command.configuration(given).resolve()
     placing.check(resolved.settings, world.size)
     directory = folder_of(given, resolved)
@@ -81,6 +75,12 @@ def train(given: argparse.Namespace) -> int:
         state = run(directory)
     print(f"{state}: {directory}")
     return 0 if state is State.DONE else 1
+
+
+def share_cores(processes: int) -> None:
+    """Take a process's share of the threads, unless the environment says how many it has."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
 
 
 def folder_of(given: argparse.Namespace, resolved: Resolved) -> Path:

@@ -12,6 +12,7 @@ import torch
 
 from framework.command import main
 from framework.distribution import placing
+from framework.errors import UserError
 from framework.launching import claims, ranks
 from framework.results import read_run
 from launch.train import program
@@ -153,10 +154,15 @@ def test_bad_input_is_answered_and_nothing_is_written(binding, tmp_path, monkeyp
 @pytest.mark.parametrize(("said", "threads"), [("", 2), ("6", 6)])
 def test_processes_share_the_cores_unless_they_are_told(said, threads, tmp_path, monkeypatch):
     seen, before = [], torch.get_num_threads()
+
+    def check(settings, processes):
+        seen.append(torch.get_num_threads())
+        if len(seen) == 2:
+            raise UserError("that is enough")
+
     monkeypatch.setattr(sys, "argv", [*command(tmp_path)[1:], "--processes", "3"])
     monkeypatch.setattr(ranks, "together", lambda count, begin, killed: begin())
-    monkeypatch.setattr("launch.train.train", lambda given: seen.append(torch.get_num_threads()))
-    monkeypatch.setattr(placing, "check", lambda settings, processes: None)
+    monkeypatch.setattr(placing, "check", check)  # here, and in a process of the run
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if said:
         monkeypatch.setenv("OMP_NUM_THREADS", said)
@@ -166,7 +172,7 @@ def test_processes_share_the_cores_unless_they_are_told(said, threads, tmp_path,
             program()
     finally:
         torch.set_num_threads(before)
-    assert seen == [threads]
+    assert seen == [6, threads]
 
 
 def test_a_folder_of_another_run_is_refused(undisturbed, monkeypatch, capsys):
