@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from framework.command import main
-from framework.launching import claims
+from framework.distribution import placing
+from framework.errors import UserError
+from framework.launching import claims, ranks
 from framework.results import read_run
 from launch.train import program
 
@@ -147,6 +149,30 @@ def test_bad_input_is_answered_and_nothing_is_written(binding, tmp_path, monkeyp
         pytest.skip("this machine has a GPU")
     assert BAD[binding] in refused(monkeypatch, capsys, tmp_path / "run", binding)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("said", "threads"), [("", 2), ("6", 6)])
+def test_processes_share_the_cores_unless_they_are_told(said, threads, tmp_path, monkeypatch):
+    seen, before = [], torch.get_num_threads()
+
+    def check(settings, processes):
+        seen.append(torch.get_num_threads())
+        if len(seen) == 2:
+            raise UserError("that is enough")
+
+    monkeypatch.setattr(sys, "argv", [*command(tmp_path)[1:], "--processes", "3"])
+    monkeypatch.setattr(ranks, "together", lambda count, begin, killed: begin())
+    monkeypatch.setattr(placing, "check", check)  # here, and in a process of the run
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    torch.set_num_threads(6)
+    try:
+        with pytest.raises(SystemExit):
+            program()
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [6, threads]
 
 
 def test_a_folder_of_another_run_is_refused(undisturbed, monkeypatch, capsys):
