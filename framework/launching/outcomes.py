@@ -92,12 +92,11 @@ def failure(run: Path) -> str:
 
 
 def last_lines(run: Path, count: int = 5, otherwise: Path | None = None) -> list[str]:
-    """Return the end of what a run logged, or printed; else of another file, such as its job's."""
-    for path in (run / "log.txt", run / "output.txt", otherwise):
-        lines = tail(path) if path is not None else []
-        if lines:
-            return lines[-count:]
-    return []
+    """Return the end of what a run logged or printed last; else of another file, as its job's."""
+    own = [path for name in ("log.txt", "output.txt") if (path := run / name).exists()]
+    own.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    paths = [*own, *([] if otherwise is None else [otherwise])]
+    return next((lines[-count:] for path in paths if (lines := tail(path))), [])
 
 
 def job_log(grid: Path, job: str) -> Path:
