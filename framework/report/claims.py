@@ -9,7 +9,7 @@ import pandas as pd
 from framework.errors import UserError, nearest
 from framework.grid.claims import Claim
 from framework.launching.outcomes import ENDED
-from framework.statistics import at_budget, holm, orient, score_matrix, t_interval
+from framework.statistics import at_budget, holm, orient, paired_interval, score_matrix
 from framework.statistics.claimed import direction_verdicts, diverged_p
 
 from .grid_results import GridResults
@@ -59,11 +59,6 @@ class _Read:
     lost_p: float = NAN
     lost_sign: float = 0.0
     note: str = ""
-
-    @property
-    def differences(self) -> pd.Series:
-        """Differences over all seeds, NaN where one of both has no score."""
-        return self.arm - self.than
 
 
 def outcomes(grid: GridResults | None, claims: Sequence[Claim]) -> list[Outcome]:
@@ -141,8 +136,12 @@ def _tested(reads: Sequence[_Read]) -> list[Outcome]:
     """Estimate all claims of a grid and correct them together."""
     if not reads:
         return []
-    seeds = sorted({seed for read in reads for seed in read.differences.index})
-    estimate = t_interval([read.differences.reindex(seeds).to_numpy(float) for read in reads])
+    seeds = sorted({seed for read in reads for seed in read.arm.index})
+    arms, others = (
+        np.array([side.reindex(seeds).to_numpy(float) for side in sides])
+        for sides in zip(*((read.arm, read.than) for read in reads), strict=True)
+    )
+    estimate = paired_interval(arms, others)
     lost = np.array([read.lost_p for read in reads])
     by_loss = np.isfinite(lost)
     p = holm(np.where(by_loss, lost, estimate.p))

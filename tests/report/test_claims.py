@@ -51,6 +51,13 @@ def test_the_difference_is_paired_and_its_p_value_corrected():
     assert both.p == pytest.approx(2 * alone.p) and other.p >= both.p
 
 
+def test_the_same_difference_in_all_seeds_decides_nothing():
+    grid = build(Truth(effects={"base": 0.0, "other": 0.1}, seed_noise=0, block_noise=0, seeds=20))
+    (found,) = outcomes(grid, [Claim("other", "worse", "base")])
+    assert found.difference == pytest.approx(0.1) and np.isnan(found.p)
+    assert found.verdict == "cannot tell"
+
+
 def test_runs_that_diverged_count_as_worse():
     lost = {("better", seed): 50 for seed in range(5)}
     claims = [Claim("better", "worse", "base"), Claim("worse", "worse", "base")]
