@@ -123,8 +123,9 @@ def analyse(
             f"Arms are compared at the best of up to {tuning['tried'].max()} tuned settings, "
             "chosen on the same seeds: slightly flattering, the more so the more were tried."
         )
-    baseline = _baseline(grid, scores.final, notes, elsewhere=w is not None)
-    if scores.final.groupby("seed")["arm"].nunique().nunique() > 1:
+    known = scores.final.dropna(subset="value")
+    baseline = _baseline(grid, known, notes, elsewhere=w is not None)
+    if known.groupby("seed")["arm"].nunique().nunique() > 1:
         notes.append(
             "Arms have scores for different seeds: their means are not over the same ones, the "
             "paired differences are."
@@ -231,12 +232,12 @@ def _budgets(
     rankings = []
     for cost, unit in COSTS.items():
         read = at_budget(scores.curves, cost)
-        known = read.scores.dropna()
-        if known.empty:
+        known = set(read.scores.dropna()["arm"])
+        if not known:
             continue
-        table = rank_arms(known, runs, selection.direction)[["rank", "mean", "sd", "n"]]
-        if baseline in set(known["arm"]):
-            pairs = paired_differences(known, str(baseline), selection.direction)
+        table = rank_arms(read.scores, runs, selection.direction)[["rank", "mean", "sd", "n"]]
+        if baseline in known:
+            pairs = paired_differences(read.scores, str(baseline), selection.direction)
             table = table.join(pairs[["difference", "low", "high", "p_holm", "verdict"]])
         rankings.append(BudgetRanking(cost, unit, read.budget, table))
     return rankings

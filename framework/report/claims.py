@@ -10,7 +10,7 @@ from framework.errors import UserError, nearest
 from framework.grid.claims import Claim
 from framework.launching.outcomes import ENDED
 from framework.statistics import at_budget, holm, orient, paired_interval, score_matrix
-from framework.statistics.claimed import direction_verdicts, diverged_p
+from framework.statistics.claimed import Verdict, direction_verdicts, diverged_p
 
 from .grid_results import GridResults
 from .scalars import scalar_scores
@@ -103,10 +103,11 @@ def _read(grid: GridResults, claim: Claim) -> _Read:
     """Return what a claim compares."""
     if claim.summary is not None:
         scores, sign = scalar_scores(grid, claim.metric or "", claim.summary), 1.0
+        ends = scores
     else:
         selection = select(grid, claim.metric, claim.nfe, claim.w)
         scored, sign = score_runs(grid, selection), orient(selection.direction)
-        scores = scored.final
+        scores = ends = scored.final
         if claim.equal:  # what both arms reached: a third that is cheaper has no say
             both = scored.curves["arm"].isin([claim.arm, claim.than])
             scores = at_budget(scored.curves[both], claim.equal).scores
@@ -114,21 +115,28 @@ def _read(grid: GridResults, claim: Claim) -> _Read:
     judged = claim.relation in ("better", "worse")
     up = claim.relation in ("better", "higher")
     expected = (1.0 if up else -1.0) * (sign if judged else 1.0)
-    p, more, note = _losses(grid, claim)
+    p, more, note = _losses(grid, claim, ends)
     arm, than = matrix.T[claim.arm], matrix.T[claim.than]
     if not judged:
         return _Read(claim, arm, than, expected, note=note)
     return _Read(claim, arm, than, expected, p, -sign * more, note)
 
 
-def _losses(grid: GridResults, claim: Claim) -> tuple[float, float, str]:
-    """Return the p-value of equal divergence, whether the arm diverged more, and it in words."""
-    states = [grid.runs[grid.runs["arm"] == name]["state"] for name in (claim.arm, claim.than)]
-    lost, other = (int((state == "diverged").sum()) for state in states)
+def _losses(grid: GridResults, claim: Claim, scores: pd.DataFrame) -> tuple[float, float, str]:
+    """Return the p-value of equal losses, whether the arm lost more, and it in words.
+
+    Lost are runs that diverged, and those that finished with a score that is no number.
+    """
+    sides = (claim.arm, claim.than)
+    states = [grid.runs[grid.runs["arm"] == name]["state"] for name in sides]
+    broken = [int(scores[scores["arm"] == name]["value"].isna().sum()) for name in sides]
+    diverged = [int((state == "diverged").sum()) for state in states]
+    lost, other = (one + two for one, two in zip(diverged, broken, strict=True))
     if not lost and not other:
         return NAN, 0.0, ""
     runs, others = map(len, states)
-    said = f"diverged: {lost} of {runs} against {other} of {others}"
+    what = "diverged or without a number" if any(broken) else "diverged"
+    said = f"{what}: {lost} of {runs} against {other} of {others}"
     return diverged_p(lost, runs, other, others), float(np.sign(lost / runs - other / others)), said
 
 
@@ -162,12 +170,20 @@ def _bound(grid: GridResults, claim: Claim) -> Outcome:
     """See whether one metric stays below another at every evaluation of every run."""
     keys = ["arm", "seed", "step", "block"]
     below, above = (
-        select(grid, name, claim.nfe, claim.w).rows.set_index(keys)["value"]
+        select(grid, name, claim.nfe, claim.w).at_nfe().set_index(keys)["value"]
         for name in (claim.metric, claim.than)
     )
-    factor = (above / below).dropna()
-    held = int((factor >= 1).sum())
-    words = "same direction" if held == len(factor) else "opposite direction"
-    note = f"holds at {held} of {len(factor)} evaluations; smallest factor {factor.min():.3g}"
-    return Outcome(claim, (float(below.median()), float(above.median())), pairs=len(factor),
-                   verdict=words if len(factor) else "cannot tell", note=note)  # fmt: skip
+    both = pd.concat([below, above], axis=1, join="inner", keys=["below", "above"])
+    known = both[np.isfinite(both).all(axis=1)]
+    held = int((known["below"] <= known["above"]).sum())
+    note = (
+        f"holds at {held} of {len(both)} evaluations; "
+        f"smallest factor {(known['above'] / known['below']).min():.3g}"
+    )
+    if lost := len(both) - len(known):
+        note += f"; without a number: {lost}"
+    verdict: Verdict = "opposite direction" if held < len(known) else "same direction"
+    if held == len(known) and (lost or known.empty):
+        verdict = "cannot tell"
+    return Outcome(claim, (float(below.median()), float(above.median())), pairs=len(both),
+                   verdict=verdict, note=note)  # fmt: skip

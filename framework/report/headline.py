@@ -44,11 +44,12 @@ def decimals(analysis: Analysis) -> int:
 def headline(analysis: Analysis) -> Headline:
     """Say who leads, by how much and how sure that is."""
     table = analysis.ranking
-    ranked = table[table["rank"].notna() & table["mean"].notna() & (table["diverged"] == 0)]
+    whole = (table["diverged"] == 0) & (table["broken"] == 0)
+    ranked = table[table["rank"].notna() & table["mean"].notna() & whole]
     if ranked.empty:
-        return Headline(
-            "", "", "No arm has a finished run without divergence.", "", _lost(analysis)
-        )
+        no = "a finished run without divergence"
+        no = "only runs with a number for a score" if table["broken"].any() else no
+        return Headline("", "", f"No arm has {no}.", "", _lost(analysis))
     first = ranked.iloc[0]
     places = decimals(analysis)
     return Headline(
@@ -137,4 +138,6 @@ def _lost(analysis: Analysis) -> str:
         for state in ("diverged", "failed", "stopped", "running", "queued")
         if counts.get(state, 0)
     ]
+    broken = analysis.ranking["broken"].sum()
+    lost += [f"{broken} without a number for a score"] if broken else []
     return f"Of {len(analysis.runs)} runs: {', '.join(lost)}." if lost else ""
