@@ -19,6 +19,7 @@ from framework.statistics import (
     score_matrix,
 )
 
+from .agreement import with_agreement
 from .grid_results import GridResults
 from .scoring import Scores, score_runs
 from .selection import Selection, select
@@ -130,7 +131,7 @@ def analyse(
             "Arms have scores for different seeds: their means are not over the same ones, the "
             "paired differences are."
         )
-    ranking = _agreement(grid, baseline, _ranking(selection, scores, chosen, baseline))
+    ranking = with_agreement(grid, baseline, _ranking(selection, scores, chosen, baseline), notes)
     compared = None
     if against is not None:
         table = _against(against, grid, selection, scores)
@@ -200,21 +201,6 @@ def _ranking(
     noise = noise_components(scores.blocks)[["evaluation_sd", "seed_sd", "blocks"]]
     seconds = scores.curves.groupby(["arm", "seed"], sort=False)["time"].max()
     return table.join(noise).join(seconds.groupby("arm", sort=False).mean().rename("seconds"))
-
-
-def _agreement(grid: GridResults, baseline: str | None, ranking: pd.DataFrame) -> pd.DataFrame:
-    """Reword the verdict on arms that change cost and not mathematics: they must agree."""
-    if not grid.equivalent or baseline is None:
-        return ranking
-    settings = {arm.name: dict(arm.settings) for arm in grid.arms}
-    reference = settings[baseline]
-    words = ranking["verdict"].astype(object)
-    for arm in ranking.index.drop(baseline):
-        changed = {b for b, value in settings[str(arm)].items() if value != reference.get(b, value)}
-        if changed and changed <= set(grid.equivalent) and isinstance(words[arm], str):
-            same = not words[arm].startswith(("better", "worse", "cannot tell: the same"))
-            words[arm] = "agrees" if same else "differs but should agree"
-    return ranking.assign(verdict=words)
 
 
 def _others(grid: GridResults, selection: Selection) -> list[Selection]:
