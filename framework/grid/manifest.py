@@ -59,7 +59,10 @@ class Submission:
 
 @dataclass
 class Manifest:
-    """The contents of `grid.json`; `former` are cells that the gin file no longer has."""
+    """The contents of `grid.json`; `former` are cells that the gin file no longer has.
+
+    `equivalent` are bindings, also where the gin file names a zip of them.
+    """
 
     name: str
     description: str
