@@ -1,7 +1,7 @@
 """What became of a grid's claims: paired differences, intervals, verdicts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from .grid_results import GridResults
 from .scalars import scalar_scores
 from .scoring import score_runs
 from .selection import select
+from .tuned import at_best
 
 NAN = float("nan")
 
@@ -64,7 +65,8 @@ class _Read:
 def outcomes(grid: GridResults | None, claims: Sequence[Claim]) -> list[Outcome]:
     """Test a grid's claims together; those whose runs have not all ended wait.
 
-    Arms of one seed are paired, p-values of the paired t-test are corrected over the claims by
+    Tuned arms are compared at the best that was tried for each, by the grid's own metric. Arms of
+    one seed are paired, p-values of the paired t-test are corrected over the claims by
     Holm's method. Where runs of an arm diverged, `better` and `worse` are decided by how many did
     (Fisher's exact test).
 
@@ -75,14 +77,22 @@ def outcomes(grid: GridResults | None, claims: Sequence[Claim]) -> list[Outcome]
         return [Outcome(claim) for claim in claims]
     left = {index: _unfinished(grid, claim) for index, claim in enumerate(claims)}
     ready = [c for i, c in enumerate(claims) if not left[i] and c.relation != "below"]
-    tested = iter(_tested([_read(grid, claim) for claim in ready]))
+    best, tried = at_best(grid) if not all(left.values()) else (grid, 1)
+    tested = iter(_tested([_read(best, claim) for claim in ready]))
     found = []
     for index, claim in enumerate(claims):
         if left[index]:
             found.append(Outcome(claim, verdict=left[index]))
         else:
-            found.append(_bound(grid, claim) if claim.relation == "below" else next(tested))
+            outcome = _bound(best, claim) if claim.relation == "below" else next(tested)
+            found.append(outcome if tried == 1 else _tuned(outcome, tried))
     return found
+
+
+def _tuned(outcome: Outcome, tried: int) -> Outcome:
+    """Say beside an outcome how many settings were tried to come to it."""
+    note = f"arms at the best of up to {tried} tuned settings"
+    return replace(outcome, note="; ".join(filter(None, (outcome.note, note))))
 
 
 def _unfinished(grid: GridResults, claim: Claim) -> str:

@@ -58,6 +58,40 @@ def test_the_same_difference_in_all_seeds_decides_nothing():
     assert found.verdict == "cannot tell"
 
 
+TUNED = Truth(effects={"base": 0.0, "worse": 3.0}, seeds=5, variants=("1", "2", "3"))
+
+
+def chosen_alone(grid):
+    """Return the grid as it would be had nothing but the best variant been run."""
+    rows = [frame[frame["variant"] == "2"] for frame in (grid.runs, grid.frame)]
+    return replace(grid, runs=rows[0], frame=rows[1])
+
+
+def test_tuned_arms_are_compared_at_their_best():
+    claims = [
+        Claim("worse", "worse", "base"),
+        Claim("worse", "higher", "base", metric="loss/total", summary="roughness"),
+        Claim("", "below", "bound", metric="fd"),
+    ]
+    grid = with_metric(build(TUNED), "bound", 1.5)
+    found, alone = outcomes(grid, claims), outcomes(chosen_alone(grid), claims)
+    assert [o.note for o in found[:2]] == ["arms at the best of up to 3 tuned settings"] * 2
+    for tuned, plain in zip(found, alone, strict=True):
+        assert tuned.verdict == plain.verdict and tuned.pairs == plain.pairs
+        assert tuned.values == plain.values
+
+
+def test_a_drawn_scalar_is_that_of_the_chosen_setting():
+    grid = build(TUNED)
+    drawn, alone = (
+        figures.draw_scalar(analyse(g), "loss/total").axes[0].lines
+        for g in (grid, chosen_alone(grid))
+    )
+    assert len(drawn) == len(alone) == 2
+    for tuned, plain in zip(drawn, alone, strict=True):
+        np.testing.assert_array_equal(tuned.get_ydata(), plain.get_ydata())
+
+
 def test_runs_that_diverged_count_as_worse():
     lost = {("better", seed): 50 for seed in range(5)}
     claims = [Claim("better", "worse", "base"), Claim("worse", "worse", "base")]
