@@ -86,8 +86,8 @@ def _scores(
         ]
         more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
         notes.append(
-            f"No number for a score: {', '.join(named[:MOST_NAMED])}{more}. They are counted, and "
-            "their arms ranked last, as diverged ones are."
+            f"No number for a score: {', '.join(named[:MOST_NAMED])}{more}. Such a run "
+            "counts as lost, like one that diverged."
         )
     return Scores(final, blocks, curves, provisional, notes)
 

@@ -9,6 +9,7 @@ from framework.report import analyse
 from framework.report.figures import draw_nfe
 from framework.report.headline import headline
 from framework.report.rows import ranked_rows
+from framework.statistics import paired_differences
 
 from .synthetic import TARGETS, Truth, build, four_arms, many_arms
 
@@ -37,6 +38,21 @@ def test_headline_answers_which_by_how_much_how_sure():
 def test_runner_up_is_named_when_the_lead_may_be_chance():
     grid = build(Truth(effects={"base": 3.0, "one": 0.0, "two": 0.02}))
     assert "not a clear lead" in headline(analyse(grid)).runner_up
+
+
+def test_a_lead_is_clear_where_it_outlasts_the_correction_over_all_other_arms():
+    effects = {"base": 9.0, "one": 0.0, "two": 0.8}
+    quiet = Truth(effects=effects, seeds=6, seed_noise=0.05)
+    assert headline(analyse(build(quiet))).runner_up.endswith(": a clear lead.")
+    rivals = {f"rival{k}": 0.6 + 0.01 * k for k in range(12)}
+    noisy = Truth(effects={"base": 9.0, "one": 0.0, **rivals}, seeds=6, seed_noise=0.7)
+    analysis = analyse(build(noisy))
+    words = headline(analysis).runner_up
+    leader, second = analysis.ranking.index[:2]
+    pairs = paired_differences(analysis.scores.final, leader, "lower").loc[second]
+    assert pairs["p"] < 0.05 < pairs["p_holm"]
+    assert words.endswith(": not a clear lead.")
+    assert f"p corrected over all others = {pairs['p_holm']:.3f}" in words
 
 
 def test_a_lead_that_rests_on_other_seeds_is_not_called_one():
