@@ -17,6 +17,7 @@ from framework.report.claims import outcomes
 from framework.report.findings_page import write_page
 from framework.report.scalars import rise, roughness
 
+from .stored import manifest
 from .synthetic import Truth, build
 
 EFFECTS = {"base": 0.0, "worse": 3.0, "better": -3.0, "same": 0.01}
@@ -159,7 +160,7 @@ def test_a_claim_of_another_form_is_refused_where_it_stands(claim, message):
 def test_the_page_shows_verdicts_pictures_and_what_has_not_run(tmp_path, monkeypatch):
     monkeypatch.setattr(findings_page, "load_grid", lambda folder: build(TRUTH, folder))
     (tmp_path / "runs/synthetic").mkdir(parents=True)
-    (tmp_path / "runs/synthetic/grid.json").write_text('{"cells": []}')
+    manifest().write(tmp_path / "runs/synthetic")
     claims = "[{'arm': 'worse', 'is': 'worse', 'than': 'base', 'published': '5 / 4'}]"
     for name in ("synthetic", "absent"):
         text = f"grid.name = '{name}'\ngrid.description = 'About {name}'\ngrid.claims = {claims}\n"
@@ -183,7 +184,7 @@ def test_an_arm_without_all_its_seeds_says_so_and_the_picture_shows_a_seed_of_al
     truth = Truth(effects=EFFECTS, seeds=5, states=states)
     monkeypatch.setattr(findings_page, "load_grid", lambda folder: build(truth, folder))
     (tmp_path / "runs/synthetic").mkdir(parents=True)
-    (tmp_path / "runs/synthetic/grid.json").write_text('{"cells": []}')
+    manifest().write(tmp_path / "runs/synthetic")
     claims = "[{'arm': 'worse', 'is': 'worse', 'than': 'base'}]"
     file = tmp_path / "synthetic.gin"
     file.write_text(f"grid.name = 'synthetic'\ngrid.claims = {claims}\n")
