@@ -59,7 +59,10 @@ class Submission:
 
 @dataclass
 class Manifest:
-    """The contents of `grid.json`; `former` are cells that the gin file no longer has."""
+    """The contents of `grid.json`; `former` are cells that the gin file no longer has.
+
+    `equivalent` are bindings, also where the gin file names a zip of them.
+    """
 
     name: str
     description: str
@@ -91,7 +94,9 @@ class Manifest:
             return None
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot be read ({error}): move it away") from error
-        schema = values.pop("schema", None) if isinstance(values, dict) else None
+        if not isinstance(values, dict) or "schema" not in values:
+            raise UserError(f"{path}: not the manifest of a grid (no schema): move it away")
+        schema = values.pop("schema")
         if schema != SCHEMA:
             raise UserError(
                 f"{path}: schema {schema} is not {SCHEMA}: use the tvmlab that wrote it"
