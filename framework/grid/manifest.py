@@ -57,6 +57,16 @@ class Submission:
         return cls(**{**values, "jobs": jobs})
 
 
+def last_jobs(submissions: Iterable[Submission]) -> dict[str, tuple[Submission, Job]]:
+    """Return what each cell was handed to last, by the cell's directory."""
+    return {
+        cell: (submission, job)
+        for submission in submissions
+        for job in submission.jobs
+        for cell in job.cells
+    }
+
+
 @dataclass
 class Manifest:
     """The contents of `grid.json`; `former` are cells that the gin file no longer has."""
