@@ -105,10 +105,9 @@ def _write_run(grid: Path, decision: Decision, undo: ExitStack) -> None:
     if decision.fresh:
         _put_away(grid, decision.cell.directory, undo)
     _make(run, undo)
-    started = (run / "heartbeat.json").exists()
     texts = {CONFIGURATION: decision.cell.resolved.text()}
-    if not started:
-        texts[SOURCES] = json.dumps(decision.cell.resolved.sources(), indent=1) + "\n"
+    if not decision.resumes:
+        texts[SOURCES] = json.dumps(decision.sources, indent=1) + "\n"
     texts |= snapshots.plugin_files(decision.cell.resolved.plugins)
     for name, text in texts.items():
         path = run / name
