@@ -6,8 +6,8 @@ from pathlib import Path
 
 from framework.configuration import Configuration, Resolved
 from framework.errors import UserError
+from framework.launching.outcomes import CONFIG as CONFIG
 
-CONFIG = "config.gin"
 STEPS = "train.steps"
 
 
