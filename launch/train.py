@@ -71,11 +71,9 @@ def train(given: argparse.Namespace) -> int:
     if not world.leads:
         return 0 if run(directory) is State.DONE else 1
     experiment.Experiment.build(resolved).check()
-    folder.prepare(directory, resolved)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    with claims.claim(directory) as mine:
-        if not mine:
-            raise UserError(f"{directory}: another process trains this run: wait, or stop it first")
+    with claims.claim_folder(directory):  # before its config.gin may say something else
+        folder.prepare(directory, resolved)
         state = run(directory)
     print(f"{state}: {directory}")
     return 0 if state is State.DONE else 1

@@ -17,7 +17,6 @@ from framework.launching.states import read_states
 from framework.results import DamagedRunError, NewerSchemaError, RunResults, read_run
 from framework.results.records import CHOSEN
 
-CONFIG = "config.gin"
 ORIGIN = "first_not_finite"
 LOG_LINES = 8
 HISTORY = 16  # steps over which growth before a divergence is told
@@ -91,7 +90,7 @@ class Account:
 
     def command(self) -> str:
         """Return the command that goes on with the run."""
-        config = shlex.quote(str(self.directory / CONFIG))
+        config = shlex.quote(str(self.directory / outcomes.CONFIG))
         return f"python launch/train.py --gin {config} --output {shlex.quote(str(self.directory))}"
 
 
@@ -102,10 +101,10 @@ def account(directory: Path) -> Account:
         UserError: the folder is no run.
     """
     beat = outcomes.read(directory)
-    if not beat and not (directory / CONFIG).is_file():
+    if not beat and not (directory / outcomes.CONFIG).is_file():
         if (directory / GRID).is_file():
             raise UserError(f"{directory} is a grid: give one of its runs, ARM/seed=K-IDENTITY")
-        raise UserError(f"{directory}: not the folder of a run (no {CONFIG} in it)")
+        raise UserError(f"{directory}: not the folder of a run (no {outcomes.CONFIG} in it)")
     state, cause, log = _ending(directory, beat)
     found, damage = _results(directory)
     flight, origin = _flight(found)

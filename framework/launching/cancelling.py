@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from framework.errors import UserError, nearest
-from framework.grid.manifest import Manifest
+from framework.grid.manifest import Manifest, last_jobs
 from framework.launching import claims, outcomes
 from framework.launching.folders import LOCK
 from framework.launching.states import LIVE, CellStatus, read_states
@@ -45,13 +45,8 @@ def cancel(grid: Path, arms: Sequence[str] = ()) -> Cancelled:
     done = Cancelled()
     with claims.hold(grid / LOCK, patience=None):  # nobody submits meanwhile
         live = [s for s in read_states(grid, manifest, manifest.select(arms)) if s.state in LIVE]
-        on_slurm = {
-            cell
-            for submission in manifest.submissions
-            if submission.executor == "slurm"
-            for job in submission.jobs
-            for cell in job.cells
-        }
+        last = last_jobs(manifest.submissions).items()
+        on_slurm = {cell for cell, (submission, _) in last if submission.executor == "slurm"}
         for status in live:  # those that wait first, so that none takes a stopped one's place
             if status.state == "queued":
                 done.dropped += _drop(grid / status.directory)

@@ -14,6 +14,7 @@ from framework.grid.manifest import publish
 from framework.launching import claims
 
 FILE = "heartbeat.json"
+CONFIG = "config.gin"  # beside it: which run it is
 JOBS = ".jobs"
 ENDED = frozenset({"done", "failed", "diverged"})
 FAILURE = "failure.txt"

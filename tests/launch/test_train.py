@@ -182,9 +182,36 @@ def test_a_folder_of_another_run_is_refused(undisturbed, monkeypatch, capsys):
     assert (undisturbed / "config.gin").read_text() == before
 
 
-def test_a_run_that_is_being_trained_is_refused(undisturbed, monkeypatch, capsys):
+LONGER = "train.steps = 400"
+HELD = f"process {os.getpid()} on "
+
+
+def test_a_run_that_is_being_trained_is_refused_and_keeps_its_settings(
+    undisturbed, monkeypatch, capsys
+):
+    before = (undisturbed / "config.gin").read_text()
     with claims.claim(undisturbed):
-        assert "another process trains" in refused(monkeypatch, capsys, undisturbed)
+        message = refused(monkeypatch, capsys, undisturbed, LONGER)
+    assert HELD in message
+    assert "trains this run already: wait for it, or choose another --output" in message
+    assert (undisturbed / "config.gin").read_text() == before
+
+
+def test_several_processes_are_refused_a_run_that_is_being_trained(undisturbed):
+    kept = {p: p.read_bytes() for p in undisturbed.rglob("*") if p.is_file()}
+    with claims.claim(undisturbed):
+        kept[undisturbed / claims.LOCK] = (undisturbed / claims.LOCK).read_bytes()
+        done = subprocess.run(
+            [*command(undisturbed, [*SMALL, LONGER]), "--processes", "2"],
+            capture_output=True,
+            text=True,
+            env=ONE_THREAD,
+            check=False,
+        )
+    assert done.returncode == 2, done.stderr
+    assert HELD in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert {p: p.read_bytes() for p in undisturbed.rglob("*") if p.is_file()} == kept
 
 
 def test_a_refusal_of_two_processes_is_said_once(tmp_path):
