@@ -19,6 +19,8 @@ JOBS = ".jobs"
 ENDED = frozenset({"done", "failed", "diverged"})
 FAILURE = "failure.txt"
 CANCELLED = "cancelled"
+STOP = "stop"
+"""A file in a run's folder: the job that runs it, with others, is to stop this run."""
 KILLED = "killed by SIGKILL"
 TAIL_BYTES = 8192
 STOPPING = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
@@ -38,6 +40,14 @@ def record(run: Path, state: str, cause: str) -> None:
     nobody = {"step": 0, "steps": 0, "pid": os.getpid(), "host": socket.gethostname()}
     beat = {**nobody, **read(run), "state": state, "cause": cause, "updated": time.time()}
     publish(run / FILE, json.dumps(beat))
+
+
+def cancel(run: Path) -> bool:
+    """Mark a run as cancelled; return whether no process had claimed it."""
+    with claims.claim(run) as mine:
+        if mine:
+            record(run, "stopped", CANCELLED)
+    return mine
 
 
 def blame(run: Path, cause: str) -> None:
@@ -70,6 +80,7 @@ def conclude(run: Path, code: int) -> str:
 def reset(run: Path) -> None:
     """Forget how the last attempt at a run ended; the caller has claimed it."""
     (run / FAILURE).unlink(missing_ok=True)
+    (run / STOP).unlink(missing_ok=True)
     if read(run):
         record(run, "queued", "")
 
