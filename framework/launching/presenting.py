@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ def say_changed(decisions: Sequence[Decision]) -> None:
 
 def print_where_to_look(launched: Launched) -> None:
     """Print how to watch, cancel and report what was started."""
-    grid = launched.grid
+    grid = shlex.quote(str(launched.grid))
     print(f"look:    python launch/status.py {grid} --watch")
     print(f"cancel:  python launch/cancel.py {grid}")
     print(f"report:  python launch/report.py {grid}")

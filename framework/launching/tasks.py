@@ -24,6 +24,8 @@ def rank_of_task(processes: int) -> int:
         UserError: the job has another number of tasks than the run was to have.
     """
     found = TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+    if os.environ.get("SLURM_NNODES") == "1":  # whose name may resolve to nothing
+        os.environ["MASTER_ADDR"] = "127.0.0.1"
     if found.world_size != processes:
         raise UserError(
             f"job {os.environ.get('SLURM_JOB_ID', '')} has {found.world_size} tasks, and its run "
