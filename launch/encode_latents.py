@@ -29,23 +29,17 @@ def arguments() -> argparse.Namespace:
     add("--out", type=Path, metavar="FILE", help="the file of latents")
     add("--vae", metavar="SOURCE", help="folder or hub name (default stabilityai/sd-vae-ft-ema)")
     scaled = "scale the shorter side to this, up or down, and cut the square in the middle"
-    add("--crop", type=_positive, metavar="SIZE", help=scaled)
+    add("--crop", type=command.positive, metavar="SIZE", help=scaled)
     add("--flip", action="store_true", help="encode the mirrored images too")
     add("--dtype", choices=("float16", "float32"), default="float16", help="of the file's numbers")
-    add("--classes", type=_positive, metavar="N", help="classes there are, if labels show fewer")
-    add("--batch-size", type=_positive, default=32, metavar="N", help="images at once")
+    add("--classes", type=command.positive, metavar="N", help="classes, if labels show fewer")
+    add("--batch-size", type=command.positive, default=32, metavar="N", help="images at once")
     add("--device", metavar="DEVICE", help="cpu or cuda[:N] (default: a GPU if there is one)")
     add("--verify", type=Path, metavar="FILE", help="compare a file with its checksum, and leave")
     given = parser.parse_args()
     if given.verify is None and (given.images is None or given.out is None):
         parser.error("name --images and --out, or --verify FILE")
     return given
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
 
 
 class Progress:

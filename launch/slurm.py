@@ -39,8 +39,8 @@ def arguments() -> argparse.Namespace:
     add("--wait", action="store_true", help="stay and watch, then print the ranking")
     add("--retry", choices=RETRIES, help="also run cells that failed, diverged, or whose code has "
         "changed since")  # fmt: skip
-    add("--parallel", type=_positive, metavar="N", help="local runs at a time (default: 2, or one "
-        "a GPU)")  # fmt: skip
+    add("--parallel", type=command.positive, metavar="N", help="local runs at a time (default: 2, "
+        "or one a GPU)")  # fmt: skip
     add("--fail-fast", action="store_true", help="one failed run stops the others")
     add("--budget", type=_hours, metavar="HOURS", help="refuse to start runs that need more: GPU "
         "hours, or hours of runs without GPUs")  # fmt: skip
@@ -53,12 +53,6 @@ def arguments() -> argparse.Namespace:
     cluster.add_argument("--prefix", metavar="COMMAND", help="what stands before Python in a job, "
         "such as 'apptainer exec image.sif'")  # fmt: skip
     return parser.parse_args()
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return int(text)
 
 
 def _hours(text: str) -> float:

@@ -61,7 +61,7 @@ def show(directory: Path, manifest: Manifest, states: Sequence[CellStatus]) -> N
     told = [s for s in states if s.state in ("failed", "diverged", "stopped")]
     for status in told[:MOST_FAILURES]:
         cause = f": {status.cause}" if status.cause else ""
-        job = f" (job {status.job})" if status.job else ""
+        job = f" (job {status.job})" if status.job and status.job not in status.cause else ""
         line = f"{view.label(status)} {status.state} at step {status.step}{cause}{job}"
         console.print(Text(line, view.STYLES[status.state]), soft_wrap=True)
         if status.state == "failed":

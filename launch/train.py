@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from functools import partial
 from pathlib import Path
+
+import torch
 
 from framework import command
 from framework.configuration import Resolved
@@ -61,20 +64,25 @@ def program() -> int:
 
 def train(given: argparse.Namespace) -> int:
     """Train as the process that the environment says this is; only the first one says how."""
+    share_cores(given.processes)
     world, resolved = World.of_environment(), command.configuration(given).resolve()
     placing.check(resolved.settings, world.size)
     directory = folder_of(given, resolved)
     if not world.leads:
         return 0 if run(directory) is State.DONE else 1
     experiment.Experiment.build(resolved).check()
-    folder.prepare(directory, resolved)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    with claims.claim(directory) as mine:
-        if not mine:
-            raise UserError(f"{directory}: another process trains this run: wait, or stop it first")
+    with claims.claim_folder(directory):  # before its config.gin may say something else
+        folder.prepare(directory, resolved)
         state = run(directory)
     print(f"{state}: {directory}")
     return 0 if state is State.DONE else 1
+
+
+def share_cores(processes: int) -> None:
+    """Take a process's share of the threads, unless the environment says how many it has."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
 
 
 def folder_of(given: argparse.Namespace, resolved: Resolved) -> Path:

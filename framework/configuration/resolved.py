@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from framework.configuration import building, fitting
+from framework.configuration import building, fitting, sources
 from framework.configuration.bindings import Binding, Key
 from framework.configuration.roots import Root
 from framework.configuration.values import Reference, Value, scoped, text
@@ -122,12 +122,11 @@ class Resolved:
         return bool(_branch(one, self._known) == _branch(other, self._known))
 
     def sources(self) -> dict[str, str]:
-        """Return the SHA-256 of the file that defines each used component, by gin name."""
-        return {
-            component.selector: hashlib.sha256(component.source.read_bytes()).hexdigest()
-            for component in self.components
-            if component.source.is_file()
-        }
+        """Return the SHA-256 of the files that the used components are made of, by their names.
+
+        Those are gin names and, of what lies beside the components, names of modules.
+        """
+        return sources.digests(self.components)
 
     def activate(self) -> None:
         """Put this configuration, and nothing else, into gin."""

@@ -74,8 +74,9 @@ class Replicated:
 
     def place(self, network: nn.Module) -> None:
         """Remember whose gradients to sum: all processes hold the network already."""
-        if self._sums is not None:
-            self._sums.follow([p for p in network.parameters() if p.requires_grad])
+        parameters = list(network.parameters())
+        if self._sums is not None and any(p.requires_grad for p in parameters):  # no average
+            self._sums.follow(parameters)
 
     def load(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         """Overwrite a network's weights."""

@@ -17,7 +17,9 @@ from torch.distributed.tensor import DTensor, Shard, distribute_tensor, empty
 
 from framework.distribution.optimizers import check_sharded
 from framework.distribution.placement import BuildOptimizer, local_part
+from framework.distribution.sums import Taking
 from framework.distribution.trees import mapped
+from framework.errors import UserError
 from framework.passes import Inputs, Pair, Passes
 from framework.protocols import Tangent, has_blocks
 
@@ -71,6 +73,7 @@ class Sharded:
     def __init__(self, processes: int, device: torch.device) -> None:
         self.mesh: DeviceMesh = init_device_mesh(device.type, (processes,))
         self._networks: dict[nn.Module, _Network] = {}
+        self._trained: dict[nn.Parameter, str] = {}
         # A jvp returns views. What is said of writing into them in place concerns nothing here.
         warnings.filterwarnings("ignore", message=".*returned a view tensor.*in-place op")
 
@@ -95,6 +98,9 @@ class Sharded:
             each.set_gradient_divide_factor(1.0)
             each.set_force_sum_reduction_for_comms(True)
         self._networks[network] = whole
+        named = {parameter: name for name, parameter in network.named_parameters()}
+        if any(parameter.requires_grad for parameter in named):  # no average
+            self._trained |= named
 
     def load(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         """Overwrite a network's weights; whole ones are cut to this process's shards."""
@@ -141,7 +147,16 @@ class Sharded:
                 network.set_requires_gradient_sync(last)
 
     def reduce(self) -> None:
-        """Forget this step's passes: the backward pass has reduced gradients to shards."""
+        """Forget this step's passes: the backward pass has reduced gradients to shards.
+
+        Raises:
+            UserError: not the same ones in all processes.
+        """
+        for parameter in Taking(list(self._trained)).elsewhere():
+            raise UserError(
+                f"train.distribution = 'fsdp': {self._trained[parameter]} took part in the loss of "
+                "other processes only: let it take part in all, or set train.distribution = 'ddp'"
+            )
         for network in self._networks.values():
             for unit in network.all_units():
                 _forget_passes(unit)

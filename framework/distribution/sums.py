@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 FIRST_ELEMENTS = 2**20  # a small group, so that the first one leaves early
 GROUP_ELEMENTS = 2**24  # 64 MB of float32
@@ -24,18 +24,24 @@ class GradientSums:
     once, whether they were compiled, checkpointed or neither. Groups go from the last parameters to
     the first, roughly as a backward pass completes them, and none leaves before those in front of
     it: so all processes send alike, whatever the order in which their hooks run.
+
+    A sum is the same to the bit in every process, by gloo and by NCCL: whatever their algorithm (a
+    ring, a tree, the switch), each element is summed up in one place and copied from there.
     """
 
     def __init__(self) -> None:
         self._groups: list[Group] = []
+        self._frozen: list[nn.Parameter] = []
         self._left: list[set[nn.Parameter]] = []
         self._sending = False
         self._sent = 0
         self._sums: list[torch.distributed.Work] = []
+        self._missing: dict[nn.Parameter, Tensor] = {}
 
     def follow(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Sum the gradients of these parameters too."""
-        for group in _groups(reversed(parameters)):
+        """Sum the gradients of these parameters too; of frozen ones when they are no longer."""
+        self._frozen += [p for p in parameters if not p.requires_grad]
+        for group in _groups(reversed([p for p in parameters if p.requires_grad])):
             for parameter in group:
                 complete = partial(self._complete, len(self._groups))
                 parameter.register_post_accumulate_grad_hook(complete)
@@ -43,6 +49,9 @@ class GradientSums:
 
     def begin(self, last: bool) -> None:
         """Prepare for the backward pass of a micro-batch; gradients leave during the last one."""
+        if any(p.requires_grad for p in self._frozen):
+            known, self._frozen = self._frozen, []
+            self.follow(known)
         self._left = [set(group) for group in self._groups]
         self._sending, self._sent = last, 0
         self._sums.clear()
@@ -50,14 +59,19 @@ class GradientSums:
     def finish(self) -> None:
         """Send what has not left, and let the device wait for all sums.
 
-        What took no part in the loss counts as zero in the sum and keeps its missing gradient.
+        What took no part in the loss here counts as zero in the sum, and gets the sum if it took
+        part in any other process: as on a single one, a gradient is missing where none is.
         """
         self._sending = False
         while self._sent < len(self._groups):
             self._send()
+        taking = Taking([parameter for group in self._groups for parameter in group])
         for summed in self._sums:
             summed.wait()
+        for parameter in taking.elsewhere():
+            parameter.grad = self._missing[parameter]
         self._sums.clear()
+        self._missing.clear()
 
     def _complete(self, number: int, parameter: nn.Parameter) -> None:
         """Note that a gradient is complete, and send every group whose turn that makes it."""
@@ -75,8 +89,33 @@ class GradientSums:
         self._sums.append(torch.distributed.all_reduce(flat, async_op=True))
         self._sent += 1
         for parameter, part in zip(group, flat.split([p.numel() for p in group]), strict=True):
-            if parameter.grad is not None:
+            if parameter.grad is None:
+                self._missing[parameter] = part.view_as(parameter)
+            else:
                 parameter.grad = part.view_as(parameter)
+
+
+class Taking:
+    """Which parameters took part in a loss, here and in any process.
+
+    Every process asks, once its backward pass is done, and only one that lacks a gradient waits for
+    the answer, which goes from host to host: where all have all, it costs a message under way.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self._parameters = parameters
+        self._here = [parameter.grad is not None for parameter in parameters]
+        self._anywhere = torch.tensor(self._here, dtype=torch.uint8)
+        most = torch.distributed.ReduceOp.MAX
+        self._asked = torch.distributed.all_reduce(self._anywhere, most, async_op=True)
+
+    def elsewhere(self) -> list[nn.Parameter]:
+        """Return the parameters that took part in other processes, and not in this one."""
+        if all(self._here):
+            return []
+        self._asked.wait()
+        found = zip(self._parameters, self._here, self._anywhere.tolist(), strict=True)
+        return [parameter for parameter, here, anywhere in found if anywhere and not here]
 
 
 def _groups(parameters: Iterable[nn.Parameter]) -> Iterator[Group]:

@@ -2,8 +2,9 @@
 
 Each is told by its environment which one it is (RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE,
 MASTER_ADDR, MASTER_PORT), whoever started it: torchrun, submitit or `framework.launching.ranks`.
-This is the only place that reads it. Tensors on a GPU travel by NCCL, those of the CPU by gloo;
-what processes agree upon travels by gloo, so that no host waits for its device.
+This is the only place that reads it. MASTER_LISTEN_FD tells the first one which open socket listens
+at the port, if any does. Tensors on a GPU travel by NCCL, those of the CPU by gloo; what processes
+agree upon travels by gloo, so that no host waits for its device.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -22,6 +23,9 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from framework.errors import UserError
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
 
 T = TypeVar("T")
 
@@ -104,9 +108,9 @@ class World:
         """Return the values of all processes, by rank: small ones, without a tensor on a GPU."""
         if self.size == 1:
             return [value]
-        found: list[T | None] = [None] * self.size
+        found = [value] * self.size
         dist.all_gather_object(found, value)
-        return [each for each in found if each is not None]
+        return found
 
     def any(self, flag: bool) -> bool:
         """Return whether it is so for any process."""
@@ -174,13 +178,12 @@ def _has_nccl() -> bool:
 def _connect(world: World) -> None:
     where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     try:
-        meeting = rendezvous("env://", timeout=timedelta(seconds=JOIN_SECONDS))
-        store, rank, size = next(meeting)
+        store = _store(world)
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if _has_nccl() else "gloo",
             store=store,
-            rank=rank,
-            world_size=size,
+            rank=world.rank,
+            world_size=world.size,
             timeout=timedelta(seconds=SILENCE_SECONDS),
         )
     except (dist.DistError, RuntimeError) as error:
@@ -188,3 +191,18 @@ def _connect(world: World) -> None:
             f"process {world.rank} of {world.size} cannot meet the others at {where}: "
             f"{str(error).splitlines()[0]}"
         ) from error
+
+
+def _store(world: World) -> Store:
+    """Return where processes leave word for each other, once all have come there."""
+    from torch._C._distributed_c10d import TCPStore  # torch.distributed's, which types miss there
+
+    patience = timedelta(seconds=JOIN_SECONDS)
+    listening = os.environ.pop("MASTER_LISTEN_FD", "")
+    if not listening:
+        store: Store = next(rendezvous("env://", timeout=patience))[0]
+        return store
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return TCPStore(
+        host, port, world.size, is_master=True, timeout=patience, master_listen_fd=int(listening)
+    )

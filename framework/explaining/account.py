@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from framework.errors import UserError
+from framework.grid.manifest import FILE as GRID
+from framework.grid.manifest import Manifest
 from framework.launching import liveness, outcomes
+from framework.launching.states import read_states
 from framework.results import DamagedRunError, NewerSchemaError, RunResults, read_run
 from framework.results.records import CHOSEN
 
-CONFIG = "config.gin"
 ORIGIN = "first_not_finite"
 LOG_LINES = 8
 HISTORY = 16  # steps over which growth before a divergence is told
@@ -29,7 +31,7 @@ class Account:
     Attributes:
         directory: the run's folder.
         beat: its heartbeat; empty where there is none.
-        state, cause: as it says, or "stopped" where its process is gone.
+        state, cause: as it says, or "stopped" where its process is gone; in a grid as that knows.
         flight: the flight recorder, one mapping of numbers a step, oldest first.
         origin: where a value first was not finite, in words; "" where nothing diverged.
         settings: the resolved settings, by their full names.
@@ -88,7 +90,7 @@ class Account:
 
     def command(self) -> str:
         """Return the command that goes on with the run."""
-        config = shlex.quote(str(self.directory / CONFIG))
+        config = shlex.quote(str(self.directory / outcomes.CONFIG))
         return f"python launch/train.py --gin {config} --output {shlex.quote(str(self.directory))}"
 
 
@@ -99,13 +101,11 @@ def account(directory: Path) -> Account:
         UserError: the folder is no run.
     """
     beat = outcomes.read(directory)
-    if not beat and not (directory / CONFIG).is_file():
-        if (directory / "grid.json").is_file():
+    if not beat and not (directory / outcomes.CONFIG).is_file():
+        if (directory / GRID).is_file():
             raise UserError(f"{directory} is a grid: give one of its runs, ARM/seed=K-IDENTITY")
-        raise UserError(f"{directory}: not the folder of a run (no {CONFIG} in it)")
-    state, cause = str(beat.get("state") or "queued"), str(beat.get("cause") or "")
-    if state == "running" and not liveness.is_alive(directory, beat):
-        state, cause = "stopped", f"its process is gone, at step {beat.get('step', 0)}"
+        raise UserError(f"{directory}: not the folder of a run (no {outcomes.CONFIG} in it)")
+    state, cause, log = _ending(directory, beat)
     found, damage = _results(directory)
     flight, origin = _flight(found)
     return Account(
@@ -117,9 +117,24 @@ def account(directory: Path) -> Account:
         origin=origin or str(beat.get("origin") or ""),
         settings={} if found is None else found.config.resolved,
         scores={} if found is None else _scores(found),
-        log=outcomes.last_lines(directory, LOG_LINES),
+        log=outcomes.last_lines(directory, LOG_LINES, log),
         damage=damage,
     )
+
+
+def _ending(directory: Path, beat: Mapping[str, Any]) -> tuple[str, str, Path | None]:
+    """Return a run's state and cause, as its grid knows them if it is of one, and its job's log."""
+    grid = directory.absolute().parent.parent
+    manifest = Manifest.read(grid)
+    cells = [] if manifest is None else manifest.cells
+    here = [cell for cell in cells if grid / cell.directory == directory.absolute()]
+    if manifest is not None and here:
+        (status,) = read_states(grid, manifest, here)
+        return status.state or "queued", status.cause, outcomes.job_log(grid, status.job)
+    state, cause = str(beat.get("state") or "queued"), str(beat.get("cause") or "")
+    if state == "running" and not liveness.is_alive(directory, beat):
+        state, cause = "stopped", f"its process is gone, at step {beat.get('step', 0)}"
+    return state, cause, None
 
 
 def _results(directory: Path) -> tuple[RunResults | None, str]:

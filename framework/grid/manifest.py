@@ -57,9 +57,22 @@ class Submission:
         return cls(**{**values, "jobs": jobs})
 
 
+def last_jobs(submissions: Iterable[Submission]) -> dict[str, tuple[Submission, Job]]:
+    """Return what each cell was handed to last, by the cell's directory."""
+    return {
+        cell: (submission, job)
+        for submission in submissions
+        for job in submission.jobs
+        for cell in job.cells
+    }
+
+
 @dataclass
 class Manifest:
-    """The contents of `grid.json`; `former` are cells that the gin file no longer has."""
+    """The contents of `grid.json`; `former` are cells that the gin file no longer has.
+
+    `equivalent` are bindings, also where the gin file names a zip of them.
+    """
 
     name: str
     description: str
@@ -91,7 +104,9 @@ class Manifest:
             return None
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot be read ({error}): move it away") from error
-        schema = values.pop("schema", None) if isinstance(values, dict) else None
+        if not isinstance(values, dict) or "schema" not in values:
+            raise UserError(f"{path}: not the manifest of a grid (no schema): move it away")
+        schema = values.pop("schema")
         if schema != SCHEMA:
             raise UserError(
                 f"{path}: schema {schema} is not {SCHEMA}: use the tvmlab that wrote it"
@@ -131,8 +146,13 @@ class Manifest:
         publish(directory / FILE, json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n")
 
 
-def publish(path: Path, content: str) -> None:
-    """Replace a file so that a reader sees the old or the new, even after a crash.
+def publish(path: Path, content: str, durable: bool = True) -> None:
+    """Replace a file so that a reader sees the old or the new.
+
+    Args:
+        path: The file.
+        content: What it is to hold.
+        durable: Whether that is so even after a crash of the machine, which takes milliseconds.
 
     Raises:
         OSError: no space or no permission; nothing is left beside.
@@ -141,8 +161,9 @@ def publish(path: Path, content: str) -> None:
     try:
         with beside.open("w", encoding="utf-8") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -77,7 +77,8 @@ class Cell:
 class Plan:
     """A grid whose every cell has been resolved.
 
-    `doubt` says what about its ranking will only be known when runs are evaluated, if anything.
+    `equivalent` are the bindings that change cost and not mathematics; `doubt` says what about its
+    ranking will only be known when runs are evaluated, if anything.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Plan:
     baseline: str
     cells: tuple[Cell, ...]
     varied: tuple[str, ...]
+    equivalent: tuple[str, ...] = ()
     doubt: str = ""
 
     def manifest(self, command: str) -> Manifest:
@@ -100,7 +102,7 @@ class Plan:
             seeds=grid.seed_list,
             axes=_lists(grid.axes),
             zips={name: _lists(columns) for name, columns in grid.zips.items()},
-            equivalent=list(grid.equivalent),
+            equivalent=list(self.equivalent),
             arms=[{"name": arm.name, "settings": dict(arm.settings)} for arm in self.arms],
             cells=[
                 CellRecord(c.arm, c.seed, c.identity, c.directory, dict(c.tuned))
@@ -136,7 +138,8 @@ def plan(configuration: Configuration, name: str, command: str = "") -> Plan:
     if baseline == BASELINE:
         settings[BASELINE] = cells.values_of(BASELINE, found.varied) | settings[BASELINE]
     listed = tuple(Arm(arm, settings[arm]) for arm in arms)
-    return Plan(name, grid, listed, baseline, tuple(cells.cells), found.varied, doubt)
+    all_cells = tuple(cells.cells)
+    return Plan(name, grid, listed, baseline, all_cells, found.varied, found.equivalent, doubt)
 
 
 def _with_baseline(found: Points, cells: _Cells) -> tuple[str, dict[str, Point]]:

@@ -18,7 +18,8 @@ Point = dict[str, Value]
 class Points:
     """Named points, the baseline's own bindings, and the bindings tried for each arm.
 
-    `origins` says for each arm where a binding that it makes was written.
+    `origins` says for each arm where a binding that it makes was written; `equivalent` are the
+    bindings that change cost and not mathematics.
     """
 
     arms: Mapping[str, Point]
@@ -26,6 +27,7 @@ class Points:
     baseline: Point
     tune: Sequence[Point]
     varied: tuple[str, ...]
+    equivalent: tuple[str, ...]
 
 
 class Canon:
@@ -63,6 +65,7 @@ def points(configuration: Configuration, grid: Grid) -> Points:
     canon = Canon(configuration)
     baseline = canon.point(grid.baseline, "grid.baseline")
     columns = _columns(canon, grid)
+    equivalent = _equivalent(canon, grid, columns)
     product = [dict(_merged(combination)) for combination in itertools.product(*columns)]
     varied = _varied(columns) or tuple(name for column in columns for name in column[0])
     kept = _without_excluded(canon, grid, product, list(_merged([c[0] for c in columns])))
@@ -79,7 +82,7 @@ def points(configuration: Configuration, grid: Grid) -> Points:
         _add(arms, name, baseline | own)
         origins[name] = f"grid.arms[{name!r}]"
         varied += tuple(key for key in own if key not in varied)
-    return Points(arms, origins, baseline, _tune(canon, grid, varied), varied)
+    return Points(arms, origins, baseline, _tune(canon, grid, varied), varied, equivalent)
 
 
 def _columns(canon: Canon, grid: Grid) -> list[list[Point]]:
@@ -98,11 +101,23 @@ def _columns(canon: Canon, grid: Grid) -> list[list[Point]]:
         if twice:
             raise UserError(f"grid: two axes or zips bind {min(twice)}: merge them or remove one")
         seen |= set(column[0])
-    for name in grid.equivalent:
-        if not any(name in (*column[0], *grid.zips) for column in columns):
-            known = [*seen, *grid.zips]
-            raise UserError(f"grid.equivalent: no axis is called '{name}'{nearest(name, known)}")
     return columns
+
+
+def _equivalent(canon: Canon, grid: Grid, columns: Sequence[Sequence[Point]]) -> tuple[str, ...]:
+    """Return the bindings that `grid.equivalent` names, a zip for all of its own."""
+    bound = [name for column in columns for name in column[0]]
+    found: list[str] = []
+    for name in grid.equivalent:
+        if name in grid.zips:
+            first = {binding: values[0] for binding, values in grid.zips[name].items()}
+            found += canon.point(first, f"grid.zips[{name!r}]")
+        elif name in bound:
+            found.append(name)
+        else:
+            near = nearest(name, [*bound, *grid.zips])
+            raise UserError(f"grid.equivalent: no axis is called '{name}'{near}")
+    return tuple(dict.fromkeys(found))
 
 
 def _merged(choices: Sequence[Point]) -> Point:

@@ -81,7 +81,8 @@ def largest_array() -> int:
 def reconcile(submission: Submission, name: str) -> bool:
     """Fill in the ids that a killed launcher did not write down; return whether there were any.
 
-    The elements of an array are in the order of the jobs; only what SLURM still knows is found.
+    Those are of one array, since the ids of each are written down before the next is submitted: its
+    elements are the first of the jobs without one. Only what SLURM still knows is found.
     """
     missing = [job for job in submission.jobs if not job.id]
     if submission.executor != "slurm" or not missing or shutil.which("squeue") is None:
@@ -94,14 +95,12 @@ def reconcile(submission: Submission, name: str) -> bool:
         timeout=ASK_SECONDS,
     )
     known = {job.id.partition("_")[0] for job in submission.jobs if job.id}
-    found = sorted(
-        (int(array), int(index) if index != "N/A" else -1)
-        for array, index in (line.split("|") for line in asked.stdout.splitlines())
-        if array not in known
-    )
-    for job, (array, index) in zip(missing, found, strict=False):
-        job.id = f"{array}_{index}" if index >= 0 else str(array)
-    return bool(found)
+    found = [line.split("|") for line in asked.stdout.splitlines()]
+    unknown = {array: index for array, index in found if array not in known}
+    for array, index in [pair for pair in found if pair[0] in unknown]:
+        alone = index == "N/A"
+        missing[0 if alone else int(index)].id = array if alone else f"{array}_{index}"
+    return bool(unknown)
 
 
 def _classes(todo: Sequence[Decision]) -> list[tuple[Resources, list[Cell]]]:

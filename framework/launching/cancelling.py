@@ -6,13 +6,13 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from framework.errors import UserError, nearest
-from framework.grid.manifest import Manifest
+from framework.grid.manifest import Manifest, last_jobs
 from framework.launching import claims, outcomes
 from framework.launching.folders import LOCK
 from framework.launching.states import LIVE, CellStatus, read_states
@@ -43,31 +43,21 @@ def cancel(grid: Path, arms: Sequence[str] = ()) -> Cancelled:
         if arm not in known:
             raise UserError(f"no arm of '{manifest.name}' is called '{arm}'{nearest(arm, known)}")
     done = Cancelled()
+    chosen = {cell.directory for cell in manifest.select(arms)}
     with claims.hold(grid / LOCK, patience=None):  # nobody submits meanwhile
-        live = [s for s in read_states(grid, manifest, manifest.select(arms)) if s.state in LIVE]
-        on_slurm = {
-            cell
-            for submission in manifest.submissions
-            if submission.executor == "slurm"
-            for job in submission.jobs
-            for cell in job.cells
-        }
-        for status in live:  # those that wait first, so that none takes a stopped one's place
+        live = [s for s in read_states(grid, manifest, manifest.select(())) if s.state in LIVE]
+        wanted = [status for status in live if status.directory in chosen]
+        for status in wanted:  # those that wait first, so that none takes a stopped one's place
             if status.state == "queued":
-                done.dropped += _drop(grid / status.directory)
-        for status in live:
+                done.dropped += outcomes.cancel(grid / status.directory)
+        last = last_jobs(manifest.submissions).items()
+        on_slurm = {cell for cell, (submission, _) in last if submission.executor == "slurm"}
+        for status in wanted:
             if status.state == "running" and status.directory not in on_slurm:
                 _tell(grid, status, done)
-        _cancel_jobs([s for s in live if s.directory in on_slurm], done)
+        others = {status.job for status in live if status.directory not in chosen}
+        _end_on_slurm(grid, [s for s in wanted if s.directory in on_slurm], others, done)
     return done
-
-
-def _drop(run: Path) -> bool:
-    """Mark a waiting run as cancelled; return whether it was still waiting."""
-    with claims.claim(run) as mine:
-        if mine:
-            outcomes.record(run, "stopped", outcomes.CANCELLED)
-    return mine
 
 
 def _tell(grid: Path, status: CellStatus, done: Cancelled) -> None:
@@ -84,16 +74,21 @@ def _tell(grid: Path, status: CellStatus, done: Cancelled) -> None:
         done.told += 1
 
 
-def _cancel_jobs(states: Sequence[CellStatus], done: Cancelled) -> None:
-    """Cancel SLURM's jobs of some runs.
+def _end_on_slurm(
+    grid: Path, wanted: Sequence[CellStatus], others: Container[str], done: Cancelled
+) -> None:
+    """Cancel the jobs of some runs; of a job that `others` share, have it stop theirs alone.
 
     Raises:
         UserError: scancel refuses.
     """
-    jobs = sorted({status.job for status in states if status.job})
+    done.told += sum(status.state == "running" for status in wanted)
+    for status in wanted:
+        if status.job in others and status.state == "running":
+            (grid / status.directory / outcomes.STOP).touch()
+    jobs = sorted({status.job for status in wanted if status.job and status.job not in others})
     if not jobs:
         return
     asked = subprocess.run(["scancel", *jobs], capture_output=True, text=True, timeout=ASK_SECONDS)
     if asked.returncode:
         raise UserError(f"scancel refuses: {asked.stderr.strip()}")
-    done.told += sum(status.state == "running" for status in states)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from framework.errors import UserError
 from framework.grid.manifest import FILE, Manifest
 from framework.grid.plan import Cell, Plan
+from framework.launching.outcomes import ENDED
 from framework.launching.states import CellStatus, read_states
 
 SOURCES = "sources.json"
@@ -21,7 +22,8 @@ class Decision:
     """What happens to a cell.
 
     `state` is where it stands ("" if it never started); `fresh` says that what an earlier run
-    left is put away first; `changed` names components whose source has changed since.
+    left is put away first; `sources` are the digests of its code, and `changed` names what of it
+    is not as it was when the steps that there are began.
     """
 
     cell: Cell
@@ -29,7 +31,13 @@ class Decision:
     run: bool
     fresh: bool = False
     step: int = 0
+    sources: Mapping[str, str] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
+
+    @property
+    def resumes(self) -> bool:
+        """Whether it goes on with steps that an earlier attempt made."""
+        return self.run and not self.fresh and self.step > 0
 
 
 def decide(grid: Path, plan: Plan, retry: str | None) -> tuple[Manifest | None, list[Decision]]:
@@ -41,12 +49,13 @@ def decide(grid: Path, plan: Plan, retry: str | None) -> tuple[Manifest | None, 
     old = read_own(grid, plan.name)
     manifest = plan.manifest("").continuing(old)
     states = read_states(grid, manifest)
-    hashes: dict[str, Mapping[str, str]] = {}
+    sources: dict[tuple[str, ...], Mapping[str, str]] = {}
     decisions = []
     for cell, status in zip(plan.cells, states, strict=True):
-        if cell.arm not in hashes:
-            hashes[cell.arm] = cell.resolved.sources()
-        decisions.append(_decide(grid, cell, status, retry, hashes[cell.arm]))
+        used = tuple(component.selector for component in cell.resolved.components)
+        if used not in sources:
+            sources[used] = cell.resolved.sources()
+        decisions.append(_decide(grid, cell, status, retry, sources[used]))
     return old, decisions
 
 
@@ -77,23 +86,18 @@ def read_own(grid: Path, name: str) -> Manifest | None:
 def _decide(
     grid: Path, cell: Cell, status: CellStatus, retry: str | None, sources: Mapping[str, str]
 ) -> Decision:
-    state = status.state
-    if state == "done" and status.steps < cell.steps:
-        return Decision(cell, "stopped", run=True, step=status.step)
-    if state == "done":
-        changed = changed_sources(grid / cell.directory, sources)
-        again = retry == "all" or (retry == "changed" and bool(changed))
-        return Decision(cell, state, again, fresh=again, changed=changed)
-    if state == "diverged":
-        again = retry in ("diverged", "all")
-        return Decision(cell, state, again, fresh=again, step=status.step)
-    if state == "failed":
-        return Decision(cell, state, run=retry in ("failed", "all"), step=status.step)
-    return Decision(cell, state, run=state in ("", "stopped"), step=status.step)
+    state, step = status.state, status.step
+    over = state in ENDED or state == "stopped"
+    changed = changed_sources(grid / cell.directory, sources) if over and step else ()
+    anew = retry == "changed" and bool(changed)
+    again = anew or retry == "all" or retry == state
+    fresh = anew or (again and state in ("done", "diverged"))
+    run = again if state in ENDED else state in ("", "stopped")
+    return Decision(cell, state, run, fresh, step, sources, changed)
 
 
 def changed_sources(run: Path, sources: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the components whose source is not what it was when a run started."""
+    """Return what of a run's code is not as it was when the run started; nothing if unknown."""
     try:
         stored = json.loads((run / SOURCES).read_text(encoding="utf-8"))
     except (OSError, ValueError):

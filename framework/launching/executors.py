@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,25 @@ def submit_slurm(
     executor = submitit.SlurmExecutor(folder, max_num_timeout=resources.requeues, python=python)
     executor.update_parameters(**_sbatch_options(name, resources))
     try:
-        with _job_environment(code), executor.batch():
+        # submitit prints sbatch's words, and raises them too.
+        with _job_environment(code), redirect_stderr(io.StringIO()), executor.batch():
             jobs = [executor.submit(pool) for pool in pools]
     except FailedJobError as error:
         raise UserError(refusals.explained(error, resources)) from error
     return [str(job.job_id) for job in jobs]
+
+
+def check_path(grid: Path) -> None:
+    """Refuse a folder whose path SLURM would read otherwise.
+
+    Raises:
+        UserError: it holds a character that means something in the names of a job's files.
+    """
+    found = next((character for character in "%\\" if character in str(grid.absolute())), None)
+    if found is not None:
+        raise UserError(
+            f"{grid}: SLURM gives '{found}' in paths a meaning of its own: choose another --output"
+        )
 
 
 def run_inline(folder: Path, function: Callable[..., object], *arguments: object) -> None:
@@ -88,7 +103,8 @@ def _sbatch_options(name: str, resources: Resources) -> dict[str, Any]:
         "gpus_per_node": resources.gpus or None,
         "cpus_per_task": resources.cpus,
         "mem": resources.mem,
-        "setup": resources.setup or None,
+        # What fails in the setup would otherwise leave the run in another environment than meant.
+        "setup": ["set -e", *resources.setup, "set +e"] if resources.setup else None,
         # A task that fails ends the others, which would wait for it until the time limit.
         "srun_args": ["--kill-on-bad-exit=1"] if resources.processes_per_run > 1 else None,
     }

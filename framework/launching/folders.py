@@ -14,12 +14,11 @@ from framework.errors import UserError
 from framework.grid.manifest import FILE, Manifest, publish
 from framework.launching import snapshots
 from framework.launching.decisions import SOURCES, Decision
-from framework.launching.outcomes import JOBS
+from framework.launching.outcomes import CONFIG, JOBS
 from framework.launching.snapshots import CODE
 
 FORMER = ".former"
 LOCK = ".lock"
-CONFIGURATION = "config.gin"
 SPARE_BYTES = 16 * 1024 * 1024
 
 
@@ -105,10 +104,9 @@ def _write_run(grid: Path, decision: Decision, undo: ExitStack) -> None:
     if decision.fresh:
         _put_away(grid, decision.cell.directory, undo)
     _make(run, undo)
-    started = (run / "heartbeat.json").exists()
-    texts = {CONFIGURATION: decision.cell.resolved.text()}
-    if not started:
-        texts[SOURCES] = json.dumps(decision.cell.resolved.sources(), indent=1) + "\n"
+    texts = {CONFIG: decision.cell.resolved.text()}
+    if not decision.resumes:
+        texts[SOURCES] = json.dumps(decision.sources, indent=1) + "\n"
     texts |= snapshots.plugin_files(decision.cell.resolved.plugins)
     for name, text in texts.items():
         path = run / name

@@ -63,6 +63,8 @@ def launch(plan: Plan, grid: Path, options: Options) -> Launched:
         UserError: the folder is another grid's or cannot be written, or sbatch refuses.
     """
     executor = executors.choose(options.executor)
+    if executor == "slurm":
+        executors.check_path(grid)
     folders.check_room(grid, decide(grid, plan, options.retry)[1])
     with folders.create(grid) as undo, claims.hold(grid / folders.LOCK, patience=None):
         _reconcile(grid)

@@ -14,10 +14,13 @@ from framework.grid.manifest import publish
 from framework.launching import claims
 
 FILE = "heartbeat.json"
+CONFIG = "config.gin"  # beside it: which run it is
 JOBS = ".jobs"
 ENDED = frozenset({"done", "failed", "diverged"})
 FAILURE = "failure.txt"
 CANCELLED = "cancelled"
+STOP = "stop"
+"""A file in a run's folder: the job that runs it, with others, is to stop this run."""
 KILLED = "killed by SIGKILL"
 TAIL_BYTES = 8192
 STOPPING = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
@@ -37,6 +40,14 @@ def record(run: Path, state: str, cause: str) -> None:
     nobody = {"step": 0, "steps": 0, "pid": os.getpid(), "host": socket.gethostname()}
     beat = {**nobody, **read(run), "state": state, "cause": cause, "updated": time.time()}
     publish(run / FILE, json.dumps(beat))
+
+
+def cancel(run: Path) -> bool:
+    """Mark a run as cancelled; return whether no process had claimed it."""
+    with claims.claim(run) as mine:
+        if mine:
+            record(run, "stopped", CANCELLED)
+    return mine
 
 
 def blame(run: Path, cause: str) -> None:
@@ -69,6 +80,7 @@ def conclude(run: Path, code: int) -> str:
 def reset(run: Path) -> None:
     """Forget how the last attempt at a run ended; the caller has claimed it."""
     (run / FAILURE).unlink(missing_ok=True)
+    (run / STOP).unlink(missing_ok=True)
     if read(run):
         record(run, "queued", "")
 
@@ -92,12 +104,11 @@ def failure(run: Path) -> str:
 
 
 def last_lines(run: Path, count: int = 5, otherwise: Path | None = None) -> list[str]:
-    """Return the end of what a run logged, or printed; else of another file, such as its job's."""
-    for path in (run / "log.txt", run / "output.txt", otherwise):
-        lines = tail(path) if path is not None else []
-        if lines:
-            return lines[-count:]
-    return []
+    """Return the end of what a run logged or printed last; else of another file, as its job's."""
+    own = [path for name in ("log.txt", "output.txt") if (path := run / name).exists()]
+    own.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    paths = [*own, *([] if otherwise is None else [otherwise])]
+    return next((lines[-count:] for path in paths if (lines := tail(path))), [])
 
 
 def job_log(grid: Path, job: str) -> Path:

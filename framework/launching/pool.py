@@ -36,6 +36,7 @@ class Running:
     directory: str
     process: BaseProcess
     gpus: Sequence[str]
+    is_cancelled: bool = False
 
 
 @dataclass
@@ -120,6 +121,7 @@ class Pool:
         while (waiting and not self._stopping) or self._running:
             if self._is_halted():
                 waiting.clear()
+            self._stop_unwanted()
             self._fill(waiting)
             if self._running:
                 connection.wait([r.process.sentinel for r in self._running], POLL_SECONDS)
@@ -145,6 +147,15 @@ class Pool:
             self._halted = True
             self._end_runs()
         return self._halted
+
+    def _stop_unwanted(self) -> None:
+        """Let runs save and stop that were cancelled on their own."""
+        for run in self._running:
+            asked = Path(self.grid) / run.directory / outcomes.STOP
+            if asked.exists():
+                asked.unlink(missing_ok=True)
+                run.process.terminate()
+                run.is_cancelled = True
 
     def _fill(self, waiting: list[str]) -> None:
         """Start what is free and unfinished, as far as there is room."""
@@ -180,7 +191,10 @@ class Pool:
         if self._follows:
             tasks.end_follower(Path(self.grid) / run.directory, code)
             return False
-        failed = outcomes.conclude(Path(self.grid) / run.directory, code) == "failed"
+        state = outcomes.conclude(Path(self.grid) / run.directory, code)
+        if run.is_cancelled and state == "stopped":  # and not to be requeued with its job
+            outcomes.cancel(Path(self.grid) / run.directory)
+        failed = state == "failed"
         if failed and self.stop:
             (Path(self.grid) / self.stop).touch()
         if failed and self.processes > 1 and not self.local:
@@ -201,7 +215,9 @@ class Pool:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return how many cores this process may use: on SLURM, of those that its job was given.
+
+    Not every cluster binds a job to them.
+    """
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(bound or 1, tasks.cores_given() or bound or 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +13,14 @@ from framework.launching import inline, outcomes, view
 from framework.launching.cost import Cost
 from framework.launching.decisions import Decision, count_states
 from framework.launching.launch import Launched, Options
-from framework.launching.states import CellStatus, read_states
+from framework.launching.states import CellStatus
 from framework.launching.waiting import wait
 from framework.probing.probe import Findings
 
 FAILED = 1
 INTERRUPTED = 130
 MOST_FAILURES = 5
+MOST_NAMES = 4
 
 
 def print_plan(
@@ -44,6 +46,7 @@ def print_plan(
     run = sum(decision.run for decision in decisions)
     console.print(f"* baseline. {run} of {len(decisions)} cells would run in {grid}; nothing was "
                   "submitted or written.")  # fmt: skip
+    say_changed(decisions)
     console.print(str(cost), highlight=False, soft_wrap=True)
 
 
@@ -65,15 +68,24 @@ def say_launched(launched: Launched) -> None:
     for state in ("failed", "diverged"):
         if counts.get(state):
             _say(f"{counts[state]} {state} are left as they are: --retry {state} runs them again")
-    changed = sorted({name for d in decisions if not d.run for name in d.changed})
-    if changed:
-        _say(f"finished runs are kept though {', '.join(changed)} changed since: --retry changed "
+    say_changed(decisions)
+
+
+def say_changed(decisions: Sequence[Decision]) -> None:
+    """Say on standard error which code has changed under runs that are kept or go on."""
+    kept = [d for d in decisions if d.changed and not d.run and d.state != "failed"]
+    resumed = [d for d in decisions if d.changed and d.resumes]
+    if kept:
+        _say(f"finished runs are kept though {_changed(kept)} changed since: --retry changed "
              "runs those again")  # fmt: skip
+    if resumed:
+        _say(f"{len(resumed)} runs go on from where they were though {_changed(resumed)} changed "
+             "since they began: launched with --retry changed they begin again")  # fmt: skip
 
 
 def print_where_to_look(launched: Launched) -> None:
     """Print how to watch, cancel and report what was started."""
-    grid = launched.grid
+    grid = shlex.quote(str(launched.grid))
     print(f"look:    python launch/status.py {grid} --watch")
     print(f"cancel:  python launch/cancel.py {grid}")
     print(f"report:  python launch/report.py {grid}")
@@ -129,9 +141,11 @@ def _say_of_jobs(grid: Path, unfinished: Sequence[CellStatus]) -> None:
             _say(f"job {job} ended: {line}")
 
 
-def states_of(launched: Launched) -> list[CellStatus]:
-    """Return where the cells of a launch stand."""
-    return read_states(launched.grid, launched.manifest)
+def _changed(decisions: Sequence[Decision]) -> str:
+    """Return what has changed under some runs: 'a, b, c, d and 3 more'."""
+    names = sorted({name for decision in decisions for name in decision.changed})
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _report(grid: Path) -> bool:

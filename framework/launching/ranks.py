@@ -41,14 +41,15 @@ def together(
         0, or the exit code of the first process that failed.
     """
     fork = multiprocessing.get_context("fork")
-    port, parent = _free_port(), os.getpid()
+    server, parent = socket.create_server(("127.0.0.1", 0)), os.getpid()
     processes: list[BaseProcess] = [
-        fork.Process(target=_begin, args=(rank, count, port, parent, begin), name=f"rank {rank}")
+        fork.Process(target=_begin, args=(rank, count, server, parent, begin), name=f"rank {rank}")
         for rank in range(count)
     ]
     with _passed_on(processes):
         _start(processes)
         rank = _wait(processes)
+    server.close()
     if rank is None:
         return 0
     code = processes[rank].exitcode or 0
@@ -71,13 +72,21 @@ def stop_before_start(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def _begin(rank: int, count: int, port: int, parent: int, begin: Callable[[], object]) -> None:
+def _begin(
+    rank: int, count: int, server: socket.socket, parent: int, begin: Callable[[], object]
+) -> None:
     for number in SIGNALS:
         signal.signal(number, stop_before_start)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # as they were when it was forked
     end_with(parent)
     if rank:
         claims.leave_to_parent()  # the first one holds the run's folder too: it writes there
+    for name in [name for name in os.environ if name.startswith("TORCHELASTIC_")]:
+        del os.environ[name]  # of a torchrun around this one, whose store is not theirs
+    port = server.getsockname()[1]
+    if rank == 0:  # no other run can have taken the port before the processes meet there
+        os.environ["MASTER_LISTEN_FD"] = str(server.detach())
+    server.close()
     os.environ.update(
         RANK=str(rank),
         WORLD_SIZE=str(count),
@@ -143,9 +152,3 @@ def _passed_on(processes: Sequence[BaseProcess]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

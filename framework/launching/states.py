@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from framework.grid.manifest import CellRecord, Manifest, Submission
+from framework.grid.manifest import CellRecord, Manifest, Submission, last_jobs
 from framework.launching import claims, outcomes
 from framework.launching.scheduler import JobState, Scheduler
 
@@ -75,16 +75,11 @@ class Jobs:
     """Which jobs of a grid still live, and how the others ended."""
 
     def __init__(self, grid: Path, submissions: Iterable[Submission]) -> None:
-        self._of_cell: dict[str, tuple[Submission, str]] = {}
+        self._of_cell = last_jobs(submissions)
         self._local: dict[str, bool] = {}
         self._grid = grid
-        ids: list[str] = []
-        for submission in submissions:
-            for job in submission.jobs:
-                self._of_cell.update(dict.fromkeys(job.cells, (submission, job.id)))
-                if submission.executor == "slurm" and job.id:
-                    ids.append(job.id)
-        self._scheduler = Scheduler(ids)
+        on_slurm = [job.id for s, job in self._of_cell.values() if s.executor == "slurm"]
+        self._scheduler = Scheduler(dict.fromkeys(id_ for id_ in on_slurm if id_))
 
     def submitted(self, directory: str) -> float:
         """Return when a cell was last submitted (Unix time), or 0."""
@@ -96,10 +91,10 @@ class Jobs:
             return "", JobState()
         submission, job = self._of_cell[directory]
         if not submission.lock:
-            return job, self._scheduler.job(job) if job else JobState()
+            return job.id, self._scheduler.job(job.id) if job.id else JobState()
         if submission.lock not in self._local:
             self._local[submission.lock] = claims.is_held(self._grid / submission.lock)
-        return job, JobState("queued" if self._local[submission.lock] else "")
+        return job.id, JobState("queued" if self._local[submission.lock] else "")
 
 
 def cell_status(grid: Path, cell: CellRecord, jobs: Jobs) -> CellStatus:

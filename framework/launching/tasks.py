@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,8 @@ def rank_of_task(processes: int) -> int:
         UserError: the job has another number of tasks than the run was to have.
     """
     found = TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+    if os.environ.get("SLURM_NNODES") == "1":  # whose name may resolve to nothing
+        os.environ["MASTER_ADDR"] = "127.0.0.1"
     if found.world_size != processes:
         raise UserError(
             f"job {os.environ.get('SLURM_JOB_ID', '')} has {found.world_size} tasks, and its run "
@@ -34,6 +37,15 @@ def rank_of_task(processes: int) -> int:
 def restarts() -> int:
     """Return how often SLURM has requeued this job, for whatever reason."""
     return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+
+
+def cores_given() -> int | None:
+    """Return how many cores SLURM has given to this task; None outside of its jobs."""
+    if each := os.environ.get("SLURM_CPUS_PER_TASK"):
+        return int(each)
+    on_node = os.environ.get("SLURM_CPUS_ON_NODE")
+    tasks = re.match(r"\d+", os.environ.get("SLURM_TASKS_PER_NODE", "1"))  # such as '2(x3)'
+    return int(on_node) // int(tasks[0] if tasks else 1) if on_node else None
 
 
 def end_follower(run: Path, code: int) -> None:

@@ -173,11 +173,10 @@ def _probed(planned: Plan) -> list[Cell]:
 
 
 def _probed_cell(planned: Plan, cell: Cell, result: Measured | Failure) -> Probed:
-    equivalent = {
-        name for axis in planned.grid.equivalent for name in planned.grid.zips.get(axis, (axis,))
-    }
     arm = next(arm for arm in planned.arms if arm.name == cell.arm)
-    family = {k: v for k, v in {**arm.settings, **cell.tuned}.items() if k not in equivalent}
+    family = {
+        k: v for k, v in {**arm.settings, **cell.tuned}.items() if k not in planned.equivalent
+    }
     tuned = ", ".join(f"{name} = {value}" for name, value in cell.tuned.items())
     if isinstance(result, Failure):
         return Probed(cell.arm, tuned, cell.resolved, family, None, result.why)

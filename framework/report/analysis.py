@@ -10,7 +10,6 @@ from framework.results.names import plain_metric
 from framework.statistics import (
     Factorial,
     at_budget,
-    best_variants,
     compare_grids,
     factorial_effects,
     noise_components,
@@ -19,9 +18,11 @@ from framework.statistics import (
     score_matrix,
 )
 
+from .agreement import with_agreement
 from .grid_results import GridResults
 from .scoring import Scores, score_runs
 from .selection import Selection, select
+from .tuned import choose, chosen_of, keep, reduced, with_scores
 
 BASELINE = "baseline"
 """What a baseline is called that is no other arm of its grid."""
@@ -55,7 +56,8 @@ class Analysis:
     """The findings of one grid on one metric.
 
     Attributes:
-        grid: what was analysed; with `tune`, its runs are those of the chosen variants.
+        grid: what was analysed.
+        compared: the same without the variants that were tried and not chosen.
         selection: the metric.
         scores: one score a run, of the chosen variants.
         baseline: the arm compared with; None where it has no score, or is alone.
@@ -72,6 +74,7 @@ class Analysis:
     """
 
     grid: GridResults
+    compared: GridResults
     selection: Selection
     scores: Scores
     baseline: str | None
@@ -108,50 +111,33 @@ def analyse(
     """
     selection = select(grid, metric, nfe, w)
     scores = score_runs(grid, selection)
-    runs = grid.runs.merge(
-        scores.final[["arm", "variant", "seed", "value"]],
-        on=["arm", "variant", "seed"],
-        how="left",
-    )
-    tuning = None
-    chosen, notes = runs, [*selection.notes, *scores.notes, *grid.warnings]
-    if runs.groupby("arm")["variant"].nunique().max() > 1:
-        tuning = best_variants(runs, selection.direction)
-        keep = runs["arm"].map(tuning["variant"]) == runs["variant"]
-        chosen, scores = runs[keep], _only(scores, tuning)
+    runs = with_scores(grid, scores)
+    notes = [*selection.notes, *scores.notes, *grid.warnings]
+    tuning = choose(grid, scores, selection.direction)
+    compared, chosen, scores = reduced(grid, tuning), keep(runs, tuning), chosen_of(scores, tuning)
+    if tuning is not None:
         notes.append(
             f"Arms are compared at the best of up to {tuning['tried'].max()} tuned settings, "
             "chosen on the same seeds: slightly flattering, the more so the more were tried."
         )
-    baseline = _baseline(grid, scores.final, notes, elsewhere=w is not None)
-    if scores.final.groupby("seed")["arm"].nunique().nunique() > 1:
+    known = scores.final.dropna(subset="value")
+    baseline = _baseline(grid, known, notes, elsewhere=w is not None)
+    if known.groupby("seed")["arm"].nunique().nunique() > 1:
         notes.append(
             "Arms have scores for different seeds: their means are not over the same ones, the "
             "paired differences are."
         )
-    ranking = _agreement(grid, baseline, _ranking(selection, scores, chosen, baseline))
-    compared = None
+    ranking = with_agreement(grid, baseline, _ranking(selection, scores, chosen, baseline), notes)
+    beside = None
     if against is not None:
         table = _against(against, grid, selection, scores)
         order = [arm for arm in ranking.index if arm in table.index]
-        compared = table.loc[[*order, *table.index.drop(order)]]
+        beside = table.loc[[*order, *table.index.drop(order)]]
     return Analysis(
-        grid, selection, scores, baseline, ranking,
+        grid, compared, selection, scores, baseline, ranking,
         _budgets(selection, scores, chosen, baseline),
-        _factorial(grid, scores.final), tuning, runs, notes, _others(grid, selection), compared,
+        _factorial(grid, scores.final), tuning, runs, notes, _others(compared, selection), beside,
         against.name if against else "",
-    )  # fmt: skip
-
-
-def _only(scores: Scores, tuning: pd.DataFrame) -> Scores:
-    """Keep the chosen variants."""
-
-    def keep(rows: pd.DataFrame) -> pd.DataFrame:
-        return rows[rows["arm"].map(tuning["variant"]) == rows["variant"]]
-
-    return Scores(
-        keep(scores.final), keep(scores.blocks), keep(scores.curves),
-        scores.provisional, scores.notes,
     )  # fmt: skip
 
 
@@ -201,21 +187,6 @@ def _ranking(
     return table.join(noise).join(seconds.groupby("arm", sort=False).mean().rename("seconds"))
 
 
-def _agreement(grid: GridResults, baseline: str | None, ranking: pd.DataFrame) -> pd.DataFrame:
-    """Reword the verdict on arms that change cost and not mathematics: they must agree."""
-    if not grid.equivalent or baseline is None:
-        return ranking
-    settings = {arm.name: dict(arm.settings) for arm in grid.arms}
-    reference = settings[baseline]
-    words = ranking["verdict"].astype(object)
-    for arm in ranking.index.drop(baseline):
-        changed = {b for b, value in settings[str(arm)].items() if value != reference.get(b, value)}
-        if changed and changed <= set(grid.equivalent) and isinstance(words[arm], str):
-            same = not words[arm].startswith(("better", "worse", "cannot tell: the same"))
-            words[arm] = "agrees" if same else "differs but should agree"
-    return ranking.assign(verdict=words)
-
-
 def _others(grid: GridResults, selection: Selection) -> list[Selection]:
     """The other evaluated metrics, at the ranking's NFE where they have it."""
     rows = grid.frame[grid.frame["kind"] == "evaluation"]
@@ -231,12 +202,12 @@ def _budgets(
     rankings = []
     for cost, unit in COSTS.items():
         read = at_budget(scores.curves, cost)
-        known = read.scores.dropna()
-        if known.empty:
+        known = set(read.scores.dropna()["arm"])
+        if not known:
             continue
-        table = rank_arms(known, runs, selection.direction)[["rank", "mean", "sd", "n"]]
-        if baseline in set(known["arm"]):
-            pairs = paired_differences(known, str(baseline), selection.direction)
+        table = rank_arms(read.scores, runs, selection.direction)[["rank", "mean", "sd", "n"]]
+        if baseline in known:
+            pairs = paired_differences(read.scores, str(baseline), selection.direction)
             table = table.join(pairs[["difference", "low", "high", "p_holm", "verdict"]])
         rankings.append(BudgetRanking(cost, unit, read.budget, table))
     return rankings
@@ -266,10 +237,8 @@ def _against(
 ) -> pd.DataFrame:
     """Compare with another grid on the same metric, arm by arm, with what diverged in either."""
     theirs = select(other, selection.metric, selection.nfe, selection.w)
-    before = score_runs(other, theirs).final
-    runs = other.runs.merge(before, on=["arm", "variant", "seed"], how="left", suffixes=("", "_"))
-    best = best_variants(runs, selection.direction)["variant"]
-    before = before[before["arm"].map(best) == before["variant"]]
+    earlier = score_runs(other, theirs)
+    before = keep(earlier.final, choose(other, earlier, selection.direction))
     table = compare_grids(before, scores.final, selection.direction)
     table = table.reindex(pd.unique(pd.Series([*table.index, *grid.arm_names, *other.arm_names])))
     words = table["verdict"].fillna("no score in either")

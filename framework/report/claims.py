@@ -1,7 +1,7 @@
 """What became of a grid's claims: paired differences, intervals, verdicts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -9,13 +9,14 @@ import pandas as pd
 from framework.errors import UserError, nearest
 from framework.grid.claims import Claim
 from framework.launching.outcomes import ENDED
-from framework.statistics import at_budget, holm, orient, score_matrix, t_interval
-from framework.statistics.claimed import direction_verdicts, diverged_p
+from framework.statistics import at_budget, holm, orient, paired_interval, score_matrix
+from framework.statistics.claimed import Verdict, direction_verdicts, diverged_p
 
 from .grid_results import GridResults
 from .scalars import scalar_scores
 from .scoring import score_runs
 from .selection import select
+from .tuned import at_best
 
 NAN = float("nan")
 
@@ -60,16 +61,12 @@ class _Read:
     lost_sign: float = 0.0
     note: str = ""
 
-    @property
-    def differences(self) -> pd.Series:
-        """Differences over all seeds, NaN where one of both has no score."""
-        return self.arm - self.than
-
 
 def outcomes(grid: GridResults | None, claims: Sequence[Claim]) -> list[Outcome]:
     """Test a grid's claims together; those whose runs have not all ended wait.
 
-    Arms of one seed are paired, p-values of the paired t-test are corrected over the claims by
+    Tuned arms are compared at the best that was tried for each, by the grid's own metric. Arms of
+    one seed are paired, p-values of the paired t-test are corrected over the claims by
     Holm's method. Where runs of an arm diverged, `better` and `worse` are decided by how many did
     (Fisher's exact test).
 
@@ -80,14 +77,22 @@ def outcomes(grid: GridResults | None, claims: Sequence[Claim]) -> list[Outcome]
         return [Outcome(claim) for claim in claims]
     left = {index: _unfinished(grid, claim) for index, claim in enumerate(claims)}
     ready = [c for i, c in enumerate(claims) if not left[i] and c.relation != "below"]
-    tested = iter(_tested([_read(grid, claim) for claim in ready]))
+    best, tried = at_best(grid) if not all(left.values()) else (grid, 1)
+    tested = iter(_tested([_read(best, claim) for claim in ready]))
     found = []
     for index, claim in enumerate(claims):
         if left[index]:
             found.append(Outcome(claim, verdict=left[index]))
         else:
-            found.append(_bound(grid, claim) if claim.relation == "below" else next(tested))
+            outcome = _bound(best, claim) if claim.relation == "below" else next(tested)
+            found.append(outcome if tried == 1 else _tuned(outcome, tried))
     return found
+
+
+def _tuned(outcome: Outcome, tried: int) -> Outcome:
+    """Say beside an outcome how many settings were tried to come to it."""
+    note = f"arms at the best of up to {tried} tuned settings"
+    return replace(outcome, note="; ".join(filter(None, (outcome.note, note))))
 
 
 def _unfinished(grid: GridResults, claim: Claim) -> str:
@@ -108,10 +113,11 @@ def _read(grid: GridResults, claim: Claim) -> _Read:
     """Return what a claim compares."""
     if claim.summary is not None:
         scores, sign = scalar_scores(grid, claim.metric or "", claim.summary), 1.0
+        ends = scores
     else:
         selection = select(grid, claim.metric, claim.nfe, claim.w)
         scored, sign = score_runs(grid, selection), orient(selection.direction)
-        scores = scored.final
+        scores = ends = scored.final
         if claim.equal:  # what both arms reached: a third that is cheaper has no say
             both = scored.curves["arm"].isin([claim.arm, claim.than])
             scores = at_budget(scored.curves[both], claim.equal).scores
@@ -119,21 +125,28 @@ def _read(grid: GridResults, claim: Claim) -> _Read:
     judged = claim.relation in ("better", "worse")
     up = claim.relation in ("better", "higher")
     expected = (1.0 if up else -1.0) * (sign if judged else 1.0)
-    p, more, note = _losses(grid, claim)
+    p, more, note = _losses(grid, claim, ends)
     arm, than = matrix.T[claim.arm], matrix.T[claim.than]
     if not judged:
         return _Read(claim, arm, than, expected, note=note)
     return _Read(claim, arm, than, expected, p, -sign * more, note)
 
 
-def _losses(grid: GridResults, claim: Claim) -> tuple[float, float, str]:
-    """Return the p-value of equal divergence, whether the arm diverged more, and it in words."""
-    states = [grid.runs[grid.runs["arm"] == name]["state"] for name in (claim.arm, claim.than)]
-    lost, other = (int((state == "diverged").sum()) for state in states)
+def _losses(grid: GridResults, claim: Claim, scores: pd.DataFrame) -> tuple[float, float, str]:
+    """Return the p-value of equal losses, whether the arm lost more, and it in words.
+
+    Lost are runs that diverged, and those that finished with a score that is no number.
+    """
+    sides = (claim.arm, claim.than)
+    states = [grid.runs[grid.runs["arm"] == name]["state"] for name in sides]
+    broken = [int(scores[scores["arm"] == name]["value"].isna().sum()) for name in sides]
+    diverged = [int((state == "diverged").sum()) for state in states]
+    lost, other = (one + two for one, two in zip(diverged, broken, strict=True))
     if not lost and not other:
         return NAN, 0.0, ""
     runs, others = map(len, states)
-    said = f"diverged: {lost} of {runs} against {other} of {others}"
+    what = "diverged or without a number" if any(broken) else "diverged"
+    said = f"{what}: {lost} of {runs} against {other} of {others}"
     return diverged_p(lost, runs, other, others), float(np.sign(lost / runs - other / others)), said
 
 
@@ -141,8 +154,12 @@ def _tested(reads: Sequence[_Read]) -> list[Outcome]:
     """Estimate all claims of a grid and correct them together."""
     if not reads:
         return []
-    seeds = sorted({seed for read in reads for seed in read.differences.index})
-    estimate = t_interval([read.differences.reindex(seeds).to_numpy(float) for read in reads])
+    seeds = sorted({seed for read in reads for seed in read.arm.index})
+    arms, others = (
+        np.array([side.reindex(seeds).to_numpy(float) for side in sides])
+        for sides in zip(*((read.arm, read.than) for read in reads), strict=True)
+    )
+    estimate = paired_interval(arms, others)
     lost = np.array([read.lost_p for read in reads])
     by_loss = np.isfinite(lost)
     p = holm(np.where(by_loss, lost, estimate.p))
@@ -163,12 +180,20 @@ def _bound(grid: GridResults, claim: Claim) -> Outcome:
     """See whether one metric stays below another at every evaluation of every run."""
     keys = ["arm", "seed", "step", "block"]
     below, above = (
-        select(grid, name, claim.nfe, claim.w).rows.set_index(keys)["value"]
+        select(grid, name, claim.nfe, claim.w).at_nfe().set_index(keys)["value"]
         for name in (claim.metric, claim.than)
     )
-    factor = (above / below).dropna()
-    held = int((factor >= 1).sum())
-    words = "same direction" if held == len(factor) else "opposite direction"
-    note = f"holds at {held} of {len(factor)} evaluations; smallest factor {factor.min():.3g}"
-    return Outcome(claim, (float(below.median()), float(above.median())), pairs=len(factor),
-                   verdict=words if len(factor) else "cannot tell", note=note)  # fmt: skip
+    both = pd.concat([below, above], axis=1, join="inner", keys=["below", "above"])
+    known = both[np.isfinite(both).all(axis=1)]
+    held = int((known["below"] <= known["above"]).sum())
+    note = (
+        f"holds at {held} of {len(both)} evaluations; "
+        f"smallest factor {(known['above'] / known['below']).min():.3g}"
+    )
+    if lost := len(both) - len(known):
+        note += f"; without a number: {lost}"
+    verdict: Verdict = "opposite direction" if held < len(known) else "same direction"
+    if held == len(known) and (lost or known.empty):
+        verdict = "cannot tell"
+    return Outcome(claim, (float(below.median()), float(above.median())), pairs=len(both),
+                   verdict=verdict, note=note)  # fmt: skip

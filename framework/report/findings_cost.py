@@ -1,13 +1,9 @@
 """What a grid's runs cost, in words."""
 
-import json
-from pathlib import Path
-
-from framework.grid.manifest import Submission
-from framework.launching.outcomes import ENDED
+from framework.grid.manifest import Manifest
+from framework.launching import outcomes
 
 from .grid_results import GridResults
-from .manifest import read_manifest
 from .numbers import duration
 
 NOT_RUN = "not run"
@@ -15,7 +11,7 @@ NOT_RUN = "not run"
 
 def cost(grid: GridResults) -> str:
     """Say how many runs ended, how long they trained, and how long that took."""
-    ended = grid.runs[grid.runs["state"].isin(ENDED)]
+    ended = grid.runs[grid.runs["state"].isin(outcomes.ENDED)]
     if ended.empty:
         return NOT_RUN
     training, passed = float(ended["seconds"].sum()), _passed(grid)
@@ -32,17 +28,11 @@ def _passed(grid: GridResults) -> float:
 
     A run that several launches started belongs to the last of them.
     """
-    manifest, passed, later = read_manifest(grid.directory) or {}, 0.0, set[str]()
-    for launch in map(Submission.of, reversed(manifest.get("submissions", []))):
+    manifest, passed, later = Manifest.read(grid.directory), 0.0, set[str]()
+    for launch in reversed(manifest.submissions if manifest else []):
         cells = {cell for job in launch.jobs for cell in job.cells} - later
-        ends = [_updated(grid.directory / cell) for cell in cells]
+        beats = [outcomes.read(grid.directory / cell) for cell in cells]
+        ends = [float(beat.get("updated") or 0.0) for beat in beats]
         passed += max([end - launch.created for end in ends if end > launch.created], default=0.0)
         later |= cells
     return passed
-
-
-def _updated(run: Path) -> float:
-    try:
-        return float(json.loads((run / "heartbeat.json").read_text()).get("updated", 0.0))
-    except (OSError, ValueError):
-        return 0.0

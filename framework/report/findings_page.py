@@ -221,7 +221,7 @@ def _baseline(grid: GridResults) -> str:
 
 def _metrics(analysis: Analysis) -> MetricTable:
     """Lay out the metrics; an arm that lacks seeds says so."""
-    grid, table = analysis.grid, metric_table(analysis)
+    grid, table = analysis.compared, metric_table(analysis)
     done = grid.runs[grid.runs["state"] == "done"].groupby("arm", observed=True)["seed"].nunique()
     rows = []
     for arm, cells in table.rows:

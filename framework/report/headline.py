@@ -44,11 +44,12 @@ def decimals(analysis: Analysis) -> int:
 def headline(analysis: Analysis) -> Headline:
     """Say who leads, by how much and how sure that is."""
     table = analysis.ranking
-    ranked = table[table["rank"].notna() & table["mean"].notna() & (table["diverged"] == 0)]
+    whole = (table["diverged"] == 0) & (table["broken"] == 0)
+    ranked = table[table["rank"].notna() & table["mean"].notna() & whole]
     if ranked.empty:
-        return Headline(
-            "", "", "No arm has a finished run without divergence.", "", _lost(analysis)
-        )
+        no = "a finished run without divergence"
+        no = "only runs with a number for a score" if table["broken"].any() else no
+        return Headline("", "", f"No arm has {no}.", "", _lost(analysis))
     first = ranked.iloc[0]
     places = decimals(analysis)
     return Headline(
@@ -92,25 +93,27 @@ def _rivals(others: pd.DataFrame) -> str:
 
 
 def _runner_up(analysis: Analysis, arms: list[str], places: int) -> str:
-    """Compare the leader with the second, which chance may have put in this order."""
+    """Compare the leader with the second, which chance may have put in this order.
+
+    Both were picked for their scores, so p is corrected over the leader against all others.
+    """
     if len(arms) < 2 or analysis.baseline is None:
         return ""
-    second = arms[1]
+    leader, second = arms
     if second == analysis.baseline:
         return ""
-    final = analysis.scores.final
-    pair = paired_differences(
-        final[final["arm"].isin(arms)], second, analysis.selection.direction
-    ).iloc[0]
-    gain = orient(analysis.selection.direction) * pair["difference"]
-    size, span = fixed(abs(gain), places), _span(pair, places)
+    direction = analysis.selection.direction
+    pair = paired_differences(analysis.scores.final, leader, direction).T[second]
+    gain = -orient(direction) * pair["difference"]
+    size = fixed(abs(gain), places)
+    span = f"{fixed(-pair['high'], places, True)} to {fixed(-pair['low'], places, True)}"
     place = "Ahead of" if gain >= 0 else "On the seeds that both have, behind"
     if not math.isfinite(pair["p"]):
         return f"{place} {second} by {size}, {_few(int(pair['pairs']))}: not a clear lead."
-    sure = "a clear lead" if pair["p"] < 0.05 and gain > 0 else "not a clear lead"
+    sure = "a clear lead" if pair["p_holm"] < 0.05 and gain > 0 else "not a clear lead"
     return (
-        f"{place} {second} by {size} (95 % interval {span}, uncorrected p "
-        f"{_equals(pair['p'])}): {sure}."
+        f"{place} {second} by {size} (95 % interval {span}, p corrected over all others "
+        f"{_equals(pair['p_holm'])}): {sure}."
     )
 
 
@@ -137,4 +140,6 @@ def _lost(analysis: Analysis) -> str:
         for state in ("diverged", "failed", "stopped", "running", "queued")
         if counts.get(state, 0)
     ]
+    broken = analysis.ranking["broken"].sum()
+    lost += [f"{broken} without a number for a score"] if broken else []
     return f"Of {len(analysis.runs)} runs: {', '.join(lost)}." if lost else ""

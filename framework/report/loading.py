@@ -1,24 +1,17 @@
 """From a grid's folder to what a report is made from."""
 
-import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from framework import results
 from framework.errors import UserError
+from framework.grid.manifest import Manifest
 
 from .grid_results import Arm, GridResults, Pictures, RunFacts
-from .manifest import (
-    found_runs,
-    manifest_arms,
-    manifest_runs,
-    read_manifest,
-    relative,
-)
+from .manifest import found_runs, manifest_arms, manifest_runs, relative
 
 CATEGORIES = ("grid", "arm", "variant", "metric", "kind", "direction", "weights", "sampler")
 
@@ -66,11 +59,11 @@ def load_grid(directory: Path) -> GridResults:
     A folder of runs without a manifest is taken as a grid whose arms are those of the runs.
 
     Raises:
-        UserError: no such folder, or nothing of a grid in it.
+        UserError: no such folder, nothing of a grid in it, or a manifest that cannot be read.
     """
     if not directory.is_dir():
         raise UserError(f"{directory}: no such folder; give the folder of a grid, as runs/NAME")
-    manifest = read_manifest(directory)
+    manifest = Manifest.read(directory)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         frame = results.load(directory)
@@ -81,25 +74,24 @@ def load_grid(directory: Path) -> GridResults:
     if manifest is None:
         runs = found_runs(directory, frame)
         arms = _arms_of(runs, frame)
-        manifest = {"name": directory.resolve().name}
     else:
         firsts = frame.drop_duplicates("run")
         commits = dict(zip(firsts["run"].map(folders), firsts["commit"], strict=True))
         runs, arms = manifest_runs(directory, manifest, commits), manifest_arms(manifest)
     return GridResults(
-        name=str(manifest.get("name") or directory.resolve().name),
-        description=str(manifest.get("description") or ""),
+        name=manifest.name if manifest else directory.resolve().name,
+        description=manifest.description if manifest else "",
         directory=directory,
-        metric=manifest.get("metric"),
-        metric_nfe=manifest.get("metric_nfe"),
-        baseline=manifest.get("baseline"),
+        metric=manifest.metric if manifest else None,
+        metric_nfe=manifest.metric_nfe if manifest else None,
+        baseline=manifest.baseline if manifest else None,
         seeds=tuple(sorted(int(seed) for seed in runs["seed"].unique())),
-        axes=_axes(manifest.get("axes") or {}, manifest.get("zips") or {}),
-        equivalent=tuple(manifest.get("equivalent") or ()),
+        axes=_axes(manifest) if manifest else {},
+        equivalent=tuple(manifest.equivalent) if manifest else (),
         arms=arms,
         runs=runs,
         frame=_placed(frame, folders, runs),
-        command=str(manifest.get("command") or ""),
+        command=manifest.command if manifest else "",
         reader=StoredRuns(),
         warnings=tuple(dict.fromkeys(said)),
     )
@@ -138,18 +130,13 @@ def _arms_of(runs: pd.DataFrame, frame: pd.DataFrame) -> tuple[Arm, ...]:
     )
 
 
-def _axes(axes: dict[str, Any], zips: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+def _axes(manifest: Manifest) -> dict[str, tuple[str, ...]]:
     """Axes with their values as text; settings that move together count by one of theirs.
 
     It has to be one that takes a value of its own at every point.
     """
-    every = {str(binding): tuple(map(_text, values)) for binding, values in axes.items()}
-    for columns in zips.values():
-        lists = {str(binding): tuple(map(_text, values)) for binding, values in columns.items()}
-        telling = [b for b, values in lists.items() if len(set(values)) == len(values)]
-        every |= {binding: lists[binding] for binding in telling[:1]}
+    every = {binding: tuple(values) for binding, values in manifest.axes.items()}
+    for columns in manifest.zips.values():
+        telling = [b for b, values in columns.items() if len(set(values)) == len(values)]
+        every |= {binding: tuple(columns[binding]) for binding in telling[:1]}
     return every
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

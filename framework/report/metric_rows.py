@@ -30,13 +30,17 @@ def metric_by_nfe(analysis: Analysis, selection: Selection) -> pd.DataFrame:
     """Mean and deviation over seeds of one metric at every NFE, at each run's scored step.
 
     Returns:
-        Columns arm, nfe (NaN for a metric that samples nothing), mean, sd, n.
+        Columns arm, nfe (NaN for a metric that samples nothing), mean, sd, n and broken: runs
+        without a number, of which the mean knows nothing.
     """
     scored = analysis.scores.final[["arm", "variant", "seed", "step"]]
     rows = selection.rows.merge(scored, on=["arm", "variant", "seed", "step"])
-    each = rows.groupby(["arm", "seed", "nfe"], sort=False, dropna=False)["value"].mean()
-    spread = each.groupby(["arm", "nfe"], sort=True, dropna=False).agg(["mean", "std", "count"])
-    return spread.reset_index().rename(columns={"std": "sd", "count": "n"})
+    rows["value"] = rows["value"].where(np.isfinite(rows["value"]))
+    runs = rows.groupby(["arm", "seed", "nfe"], sort=False, dropna=False)["value"]
+    arms = runs.mean(skipna=False).groupby(["arm", "nfe"], sort=True, dropna=False)
+    spread = arms.agg(["mean", "std", "count", "size"]).reset_index()
+    spread["broken"] = spread["size"] - spread["count"]
+    return spread.drop(columns="size").rename(columns={"std": "sd", "count": "n"})
 
 
 def metric_table(analysis: Analysis) -> MetricTable:
@@ -54,6 +58,7 @@ def metric_table(analysis: Analysis) -> MetricTable:
             columns.append(
                 {
                     str(row["arm"]): with_spread(row["mean"], row["sd"], places)
+                    + (f" ({row['broken']} without a number)" if row["broken"] else "")
                     for row in rows.to_dict("records")
                 }
             )

@@ -97,6 +97,7 @@ def _kind(verdict: str) -> str:
 def _runs(row: pd.Series) -> str:
     """Count the runs by state: '5/5', or '4/5, 1 diverged'."""
     others = [f"{int(row[s])} {s}" for s in STATES if row[s] and s != "done"]
+    others += [f"{int(row['broken'])} without a number"] if row["broken"] else []
     return ", ".join([f"{int(row['done'])}/{int(row['runs'])}", *others])
 
 
@@ -105,7 +106,7 @@ def _remarks(analysis: Analysis, arm: str, row: pd.Series) -> list[str]:
     remarks = []
     if row["divergences"]:
         remarks.append(f"diverged: {row['divergences']}")
-    if row["diverged"] and row["n"]:
+    if (row["diverged"] or row["broken"]) and row["n"]:
         remarks.append("mean of the surviving runs")
     if isinstance(row["unpaired"], list) and row["unpaired"]:
         seeds = ", ".join(map(str, row["unpaired"]))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from framework.statistics import at_budget
@@ -11,16 +12,20 @@ from .selection import Selection
 
 RUN = ["arm", "variant", "seed"]
 
+MOST_NAMED = 10
+"""Runs without a number for a score that a note names; of more it says how many."""
+
 
 @dataclass(frozen=True)
 class Scores:
     """Scores of a grid's runs.
 
     Attributes:
-        final: columns arm, variant, seed, step, value; one row a scored run.
+        final: columns arm, variant, seed, step, value; one row a scored run, NaN where what it
+            scored is no finite number.
         blocks: the rows that `final` averages, with their blocks.
         curves: columns arm, variant, seed, step, time, flops, value; every evaluation of a
-            scored run.
+            scored run, NaN as in `final`.
         provisional: whether no run has finished, so that running ones are compared.
         notes: what was compared, in sentences.
     """
@@ -37,7 +42,8 @@ def score_runs(grid: GridResults, selection: Selection) -> Scores:
 
     Finished runs of different lengths are compared at the last step that all have, unless the
     grid varies the number of steps. While none has finished, running ones are compared there.
-    Diverged runs have no score.
+    Diverged runs have no score. One block of an evaluation that is no finite number makes it all
+    NaN: the others alone would flatter the run.
     """
     rows = _with_costs(selection.at_nfe(), grid.runs)
     finished = rows["state"] == "done"
@@ -54,12 +60,36 @@ def score_runs(grid: GridResults, selection: Selection) -> Scores:
         common = rows[rows["step"] == step]
         if len(common.drop_duplicates(RUN)) == len(last):
             notes.append(f"Runs are of different lengths: compared at step {step}.")
-            return Scores(_mean(common), common, curves, provisional, notes)
+            return _scores(_mean(common), common, curves, provisional, notes)
         notes.append(f"Runs are of different lengths: interpolated at step {step}.")
         final = _interpolated(curves, step)
-        return Scores(final, rows.iloc[:0], curves, provisional, notes)
+        return _scores(final, rows.iloc[:0], curves, provisional, notes)
     at_end = rows["step"] == rows.groupby(RUN, sort=False)["step"].transform("max")
-    return Scores(_mean(rows[at_end]), rows[at_end], curves, provisional, notes)
+    return _scores(_mean(rows[at_end]), rows[at_end], curves, provisional, notes)
+
+
+def _scores(
+    final: pd.DataFrame,
+    blocks: pd.DataFrame,
+    curves: pd.DataFrame,
+    provisional: bool,
+    notes: list[str],
+) -> Scores:
+    """Put scores together, and name the runs that have no number for one."""
+    broken = final[final["value"].isna()]
+    if len(broken):
+        named = [
+            f"{' '.join(filter(None, (arm, variant)))} seed {seed}"
+            for arm, variant, seed in zip(
+                broken["arm"], broken["variant"], broken["seed"], strict=True
+            )
+        ]
+        more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+        notes.append(
+            f"No number for a score: {', '.join(named[:MOST_NAMED])}{more}. Such a run "
+            "counts as lost, like one that diverged."
+        )
+    return Scores(final, blocks, curves, provisional, notes)
 
 
 def _with_costs(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -74,12 +104,13 @@ def _with_costs(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     joined = rows.merge(costs, on=RUN)
     joined["time"] = (joined["pace"] * joined["step"]).fillna(joined["time"])
     joined["flops"] = joined["flops_per_step"] * joined["step"]
-    return joined[joined["value"].notna()]
+    joined["value"] = joined["value"].where(np.isfinite(joined["value"]))
+    return joined
 
 
 def _mean(rows: pd.DataFrame) -> pd.DataFrame:
     """Average the blocks of one evaluation a run."""
-    means = rows.groupby([*RUN, "step"], sort=False)[["value"]].mean()
+    means = rows.groupby([*RUN, "step"], sort=False)[["value"]].mean(skipna=False)
     return means.reset_index()
 
 
@@ -89,10 +120,11 @@ def _interpolated(curves: pd.DataFrame, step: int) -> pd.DataFrame:
         at_budget(rows, "step", step).scores.assign(variant=variant, step=step)
         for variant, rows in curves.groupby("variant", sort=False)
     ]
-    return pd.concat(parts, ignore_index=True)[[*RUN, "step", "value"]].dropna()
+    return pd.concat(parts, ignore_index=True)[[*RUN, "step", "value"]]
 
 
 def _curves(rows: pd.DataFrame) -> pd.DataFrame:
     """Every evaluation of every run, its blocks averaged."""
     groups = rows.groupby([*RUN, "step"], sort=False, as_index=False)
-    return groups.agg(time=("time", "max"), flops=("flops", "max"), value=("value", "mean"))
+    spent = groups.agg(time=("time", "max"), flops=("flops", "max"))
+    return spent.assign(value=groups["value"].mean(skipna=False)["value"])

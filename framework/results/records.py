@@ -36,7 +36,7 @@ class RunConfig:
         git_commit, git_diff: the code, and what was not committed of it.
         versions: package -> version.
         host, device, command: where and how it was started.
-        sources: component -> hash of its source.
+        sources: component, or module beside it -> SHA-256 of its file.
         metric, metric_nfe: what the grid ranks by, and at how many network evaluations ("" and 0
             where it does not say).
     """

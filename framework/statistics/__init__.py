@@ -8,7 +8,7 @@ from .bootstrap import bootstrap_interval
 from .budget import Budgeted, at_budget
 from .factorial import Factorial, factorial_effects
 from .holm import holm
-from .intervals import Estimate, t_interval
+from .intervals import Estimate, paired_interval, t_interval
 from .noise import noise_components
 from .paired import paired_differences
 from .ranking import STATES, rank_arms
@@ -32,6 +32,7 @@ __all__ = [
     "noise_components",
     "orient",
     "paired_differences",
+    "paired_interval",
     "rank_arms",
     "score_matrix",
     "seeds_needed",

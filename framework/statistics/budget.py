@@ -18,7 +18,7 @@ class Budgeted:
         cost: the column that was held equal.
         budget: how much of it; NaN where nothing could be compared.
         scores: columns arm, seed, value; NaN for a run whose evaluations do not enclose the
-            budget.
+            budget, or have no number there.
     """
 
     cost: str
@@ -42,7 +42,7 @@ def at_budget(curves: pd.DataFrame, cost: str, budget: float | None = None) -> B
     """
     if budget is not None and not budget > 0:
         raise ValueError(f"the budget of {cost} must be positive, got {budget}")
-    known = curves[curves[cost].notna() & curves["value"].notna()].astype({"arm": object})
+    known = curves[curves[cost].notna()].astype({"arm": object})
     if known.empty:
         return Budgeted(cost, float("nan"), pd.DataFrame(columns=["arm", "seed", "value"]))
     ordered = known.sort_values(cost, kind="stable")

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .holm import holm
-from .intervals import t_interval
+from .intervals import Estimate, t_interval
 
 Floats = NDArray[np.float64]
 
@@ -72,7 +72,8 @@ def factorial_effects(
         product = (x[:, :, None] * y[:, None, :]).reshape(len(x), -1)
         expand: Floats = np.kron(_expand(len(names_a)), _expand(len(names_b))).astype(np.float64)
         effects, shares[f"{a} x {b}"] = _term(values, base, product, expand)
-        pairs.append(_pair_rows(a, names_a, b, names_b, effects, confidence))
+        estimate = t_interval(effects, confidence, _size(values))
+        pairs.append(_pair_rows(a, names_a, b, names_b, estimate))
     return Factorial(
         _corrected(main), _corrected(pairs), pd.Series(shares, dtype=float),
         len(whole), len(matrix) - len(whole),
@@ -110,6 +111,11 @@ def _squares(values: Floats, design: Floats) -> float:
     return float(((values - fitted) ** 2).sum())
 
 
+def _size(values: Floats) -> float:
+    """Return the size of the scores that effects are fitted to, and with it their rounding."""
+    return float(np.abs(values).max(initial=0.0))
+
+
 def _main_rows(
     factor: str,
     levels: list[str],
@@ -118,7 +124,7 @@ def _main_rows(
     values: Floats,
     confidence: float,
 ) -> pd.DataFrame:
-    estimate = t_interval(effects, confidence)
+    estimate = t_interval(effects, confidence, _size(values))
     means = [float(values[(column == level).to_numpy()].mean()) for level in levels]
     return pd.DataFrame(
         {
@@ -134,9 +140,8 @@ def _main_rows(
 
 
 def _pair_rows(
-    a: str, levels_a: list[str], b: str, levels_b: list[str], effects: Floats, confidence: float
+    a: str, levels_a: list[str], b: str, levels_b: list[str], estimate: Estimate
 ) -> pd.DataFrame:
-    estimate = t_interval(effects, confidence)
     return pd.DataFrame(
         {
             "factor_a": a,

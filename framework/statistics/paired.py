@@ -5,7 +5,7 @@ import pandas as pd
 
 from .bootstrap import bootstrap_interval
 from .holm import holm
-from .intervals import t_interval
+from .intervals import paired_interval
 from .scores import Direction, score_matrix
 from .verdict import verdicts
 
@@ -21,8 +21,8 @@ def paired_differences(
 
     Arms of one seed share their random draws, so the difference within a seed carries less
     noise than the difference of two means. Interval and p-value are the paired t-test's
-    (`t_interval`), p is corrected over all arms by Holm's method (`holm`), and from 8 seeds on a
-    percentile bootstrap stands beside (`bootstrap_interval`).
+    (`paired_interval`), p is corrected over all arms by Holm's method (`holm`), and from 8 seeds
+    on a percentile bootstrap stands beside (`bootstrap_interval`).
 
     Args:
         scores: columns arm, seed, value; one row a run that has a score.
@@ -44,9 +44,9 @@ def paired_differences(
         raise ValueError(f"the baseline {baseline!r} has no score")
     reference = matrix.T[baseline]
     others = matrix.drop(index=baseline)
-    differences = others.to_numpy() - reference.to_numpy()[None, :]
-    estimate = t_interval(differences, confidence)
-    boot_low, boot_high = bootstrap_interval(differences, confidence)
+    scores_of, reference_scores = others.to_numpy(), reference.to_numpy()[None, :]
+    estimate = paired_interval(scores_of, reference_scores, confidence)
+    boot_low, boot_high = bootstrap_interval(scores_of - reference_scores, confidence)
     p_holm = holm(estimate.p)
     words, more = verdicts(estimate, p_holm, direction, alpha)
     return pd.DataFrame(

@@ -13,17 +13,19 @@ def rank_arms(scores: pd.DataFrame, runs: pd.DataFrame, direction: Direction) ->
     """Rank arms by their mean over seeds; arms with diverged runs come after all others.
 
     The mean of an arm with diverged runs is that of its survivors and flatters it, so such arms
-    are ordered by the share of runs that diverged, then by that mean. Arms that have no score
-    and did not diverge (queued, failed) stand below, without a rank. No arm is left out.
+    are ordered by the share of runs that diverged, then by that mean. A run whose score is no
+    number is lost as well. Arms that have no score and lost nothing (queued, failed) stand below,
+    without a rank. No arm is left out.
 
     Args:
-        scores: columns arm, seed, value; one row a run that has a score.
+        scores: columns arm, seed, value; one row a run that has a score, NaN where it is no number.
         runs: columns arm, seed, state, diverged_step, cause; one row a run of the grid.
         direction: which way the metric improves.
 
     Returns:
         Index arm, best first; columns rank (NaN without), mean, sd, n, one count a state of
-        STATES, runs, divergences (text: seed, step and cause of each).
+        STATES, runs, broken (scores that are no number), divergences (text: seed, step and
+        cause of each).
     """
     arms = pd.Index(pd.unique(runs["arm"].astype(object)), name="arm")
     table = summarise(scores).reindex(arms)
@@ -31,8 +33,10 @@ def rank_arms(scores: pd.DataFrame, runs: pd.DataFrame, direction: Direction) ->
     counts = pd.crosstab(runs["arm"].astype(object), runs["state"].astype(object))
     table = table.join(counts.reindex(columns=list(STATES), fill_value=0).reindex(arms))
     table["runs"] = runs["arm"].astype(object).value_counts().reindex(arms)
+    broken = scores["value"].isna().groupby(scores["arm"].astype(object)).sum()
+    table["broken"] = broken.reindex(arms, fill_value=0).astype(int)
     table["divergences"] = _divergences(runs).reindex(arms).fillna("")
-    share = table["diverged"] / table["runs"]
+    share = (table["diverged"] + table["broken"]) / table["runs"]
     order = pd.DataFrame(
         {
             "unranked": table["mean"].isna() & (share == 0),

@@ -8,7 +8,8 @@ from .scores import Direction, orient
 def best_variants(runs: pd.DataFrame, direction: Direction) -> pd.DataFrame:
     """Choose every arm's best variant by its mean over seeds, and count the search.
 
-    A variant with diverged runs is chosen only when all have some. The choice is made on the
+    A variant that lost runs, diverged or finished without a number for a score, is chosen only
+    when all have. The choice is made on the
     same seeds that are then reported, so the chosen mean is slightly too good, the more so the
     more variants an arm tried; `tried` says how many, and the report prints it.
 
@@ -21,7 +22,8 @@ def best_variants(runs: pd.DataFrame, direction: Direction) -> pd.DataFrame:
         the chosen ones included), chosen_seconds.
     """
     text = runs.astype({"arm": object, "variant": object})
-    each = text.assign(lost=text["state"] == "diverged").groupby(["arm", "variant"], sort=False)
+    lost = (text["state"] == "diverged") | ((text["state"] == "done") & text["value"].isna())
+    each = text.assign(lost=lost).groupby(["arm", "variant"], sort=False)
     variants = each.agg(
         mean=("value", "mean"), lost=("lost", "mean"), seconds=("seconds", "sum")
     ).reset_index()

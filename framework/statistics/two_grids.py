@@ -3,7 +3,7 @@
 import pandas as pd
 
 from .holm import holm
-from .intervals import t_interval
+from .intervals import paired_interval
 from .scores import Direction, score_matrix
 from .verdict import verdicts
 
@@ -37,7 +37,7 @@ def compare_grids(
     seeds = sorted({*old.columns, *new.columns})
     old_full = old.reindex(index=arms, columns=seeds)
     new_full = new.reindex(index=arms, columns=seeds)
-    estimate = t_interval(new_full.to_numpy(float) - old_full.to_numpy(float), confidence)
+    estimate = paired_interval(new_full.to_numpy(float), old_full.to_numpy(float), confidence)
     p_holm = holm(estimate.p)
     words, _ = verdicts(estimate, p_holm, direction, alpha)
     lone = {

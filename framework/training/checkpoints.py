@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from framework.distribution import ALONE, World
+from framework.errors import UserError
 from framework.training import shards
 from framework.training.shards import Empty, digest
 
@@ -61,12 +62,21 @@ class Checkpoints:
 
         A damaged checkpoint is named in the log and the one before it is taken. What lies in shards
         is read into what `empty` makes of shape and dtype.
+
+        Raises:
+            UserError: a process does not find what the first one has.
         """
         names = [path.name for path in self._saved()]
         for name in reversed(self._world.everyones(names)[0]):
             path = self.directory / name
             if before is not None and _step(path) >= before:
                 continue
+            found = self._world.everyones(path.exists())
+            if not all(found):
+                raise UserError(
+                    f"{path} is not there for process {found.index(False)} of {len(found)}: let "
+                    "all of them read and write one folder"
+                )
             if self._is_whole(path):
                 return self._read(path, device, empty)
             log.warning("%s is damaged: going back to the checkpoint before it", path)

@@ -84,10 +84,14 @@ def compiled_passes(backend: str | Callable[..., Any] = "inductor") -> Passes:
 def compile_steps(trainer: Trainer, batch: Batch) -> bool:
     """Let the trainer run compiled passes, or plain ones, with a warning, if they cannot be.
 
-    The batch is only tried on: forward and backward are compiled before the first update.
+    The batch is only tried on: forward and backward are compiled before the first update. Processes
+    do so each for itself, and then all compile or none.
 
     Returns:
         whether the passes are compiled.
+
+    Raises:
+        UserError: they cannot be, and weights lie in shards.
     """
     if not has_blocks(trainer.model):
         log.warning(
@@ -98,6 +102,7 @@ def compile_steps(trainer: Trainer, batch: Batch) -> bool:
     from framework.training.lean_graphs import lean_graphs  # imports the compiler: a second
 
     trainer.use(compiled_passes())
+    failure = ""
     try:
         with lean_graphs(), _no_collection():
             trainer.try_step(batch)
@@ -107,11 +112,13 @@ def compile_steps(trainer: Trainer, batch: Batch) -> bool:
                 "train.compile: compiling failed, and a pass through weights in shards cannot be "
                 f"taken back: {_cause(error)}; set train.compile = False"
             ) from error
+        failure = _cause(error)
+    failure = next((each for each in trainer.world.everyones(failure) if each), "")
+    if failure:
         trainer.use(Passes())
         trainer.try_step(batch)  # an error that plain passes share is not the compiler's
-        log.warning("train.compile: going on without, since compiling failed: %s", _cause(error))
-        return False
-    return True
+        log.warning("train.compile: going on without, since compiling failed: %s", failure)
+    return not failure
 
 
 def sampling_passes(

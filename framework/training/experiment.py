@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-import framework.grid.settings  # noqa: F401 (registers `grid`: a scale names the metric of its grids)
+import framework.grid.resources
+import framework.grid.settings  # noqa: F401 (both are set in a grid's file, which may be run too)
 from framework.answers import optimizer_of
 from framework.configuration import Resolved
 from framework.configuration.roots import register_root

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from framework.distribution import World
 from framework.distribution.placement import Placement
+from framework.errors import UserError
 from framework.protocols import Batch, Evaluate, Loss, LossTerms
 from framework.sections import section
 from framework.training.observation import observed_terms, reduced
@@ -41,6 +42,7 @@ class Gradients:
     placement: Placement
     world: World
     pieces: int = 1
+    _columns: list[str] = field(default_factory=list, init=False)  # parts, as all name them
 
     def __call__(self, batch: Batch) -> Summary:
         """Run forward and backward passes on this process's part of the global batch."""
@@ -55,19 +57,46 @@ class Gradients:
             parts.append(terms.parts)
         with section("backward"):
             self.placement.reduce()
-        total = torch.cat(totals)
-        seen = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        terms = _of_all(LossTerms(total, seen), self.world)
+        terms = self._everyones(_joined(totals, parts))
         return Summary(terms.total.mean(), reduced(terms))
 
+    def _everyones(self, terms: LossTerms) -> LossTerms:
+        """Return the terms of the global batch, in the order of its samples.
 
-def _of_all(terms: LossTerms, world: World) -> LossTerms:
-    """Return the terms of the global batch, in the order of its samples."""
-    if world.size == 1:
-        return terms
-    rows = torch.stack([terms.total, *terms.parts.values()], dim=1)
-    total, *parts = world.gathered(rows).unbind(dim=1)
-    return LossTerms(total, dict(zip(terms.parts, parts, strict=True)))
+        Raises:
+            UserError: a part of the loss was in no process at the first step.
+        """
+        if self.world.size == 1:
+            return terms
+        if not self._columns:
+            names = self.world.everyones(["", *terms.parts])
+            self._columns.extend(dict.fromkeys(name for own in names for name in own))
+        columns = {"": terms.total, **terms.parts}
+        if strange := columns.keys() - self._columns:
+            raise UserError(
+                f"the part '{min(strange)}' of the loss's terms was not there at the first step: "
+                "for several processes, return it at every step, NaN for samples that lack it"
+            )
+        own = [_or_absent(columns.get(name), terms.total) for name in self._columns]
+        rows = torch.stack(own, dim=1)
+        found = dict(zip(self._columns, self.world.gathered(rows).unbind(dim=1), strict=True))
+        return LossTerms(found.pop(""), found)
+
+
+def _joined(totals: list[Tensor], parts: Sequence[Mapping[str, Tensor]]) -> LossTerms:
+    """Return the terms of micro-batches as those of one batch; what one lacks is NaN there."""
+    pairs = list(zip(totals, parts, strict=True))
+    names = dict.fromkeys(name for own in parts for name in own)
+    seen = {
+        name: torch.cat([_or_absent(own.get(name), total) for total, own in pairs])
+        for name in names
+    }
+    return LossTerms(torch.cat(totals), seen)
+
+
+def _or_absent(part: Tensor | None, total: Tensor) -> Tensor:
+    """Return a part of the loss, or one that no sample has."""
+    return torch.full_like(total, torch.nan) if part is None else part
 
 
 def micro_batches(batch: Batch, pieces: int) -> Iterator[Batch]:

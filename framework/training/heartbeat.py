@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from framework.grid.manifest import publish
+from framework.launching import outcomes
+
 
 class State(StrEnum):
     """Where a run stands."""
@@ -56,23 +59,25 @@ class Pulse:
     INTERVAL_SECONDS = 1.0
 
     def __init__(self, directory: Path, heartbeat: Heartbeat) -> None:
-        self._path = directory / "heartbeat.json"
+        self._path = directory / outcomes.FILE
         self.now = heartbeat
 
     def beat(self, force: bool = False) -> None:
-        """Write the heartbeat if the last one is old enough, or if forced."""
+        """Write the heartbeat if the last one is old enough, or if forced.
+
+        What is forced outlives a crash of the machine. Beats between do without: waiting for the
+        disk each second would take a percent of the time.
+        """
         if not force and time.time() - self.now.updated < self.INTERVAL_SECONDS:
             return
         self.now.updated = time.time()
-        beside = self._path.with_suffix(".json.new")
-        beside.write_text(json.dumps(asdict(self.now)))
-        beside.rename(self._path)
+        publish(self._path, json.dumps(asdict(self.now)), durable=force)
 
 
 def read(directory: Path) -> Heartbeat | None:
-    """Return the last heartbeat of a run folder, or None where there is none."""
-    path = directory / "heartbeat.json"
-    if not path.exists():
+    """Return the last heartbeat of a run folder, or None where there is none that can be read."""
+    values = outcomes.read(directory)
+    try:
+        return Heartbeat(**(values | {"state": State(values["state"])}))
+    except (KeyError, TypeError, ValueError):
         return None
-    values = json.loads(path.read_text())
-    return Heartbeat(**(values | {"state": State(values["state"])}))

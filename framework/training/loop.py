@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from framework.training import replicas
 from framework.training.batches import Batches
 from framework.training.checkpoints import Checkpoints
 from framework.training.following import Writer
@@ -46,10 +47,13 @@ class Loop:
     def run(self) -> State:
         """Return how the run ended: done, diverged or stopped."""
         trainer, last = self.trainer, self.trainer.settings.steps
+        first = trainer.step + 1
         while trainer.step < last:
             if self.stop.agreed():
                 return self._stopped()
             trainer.train_step(self.batches.at(trainer.step + 1))
+            if trainer.step == first:  # most of what lets replicas drift does so at once
+                self._check_replicas()
             logs = self._due(self.logging.every) or trainer.step == last
             scores = bool(self.score_every and self._due(self.score_every) and trainer.step < last)
             saves = self._due(self.logging.checkpoint_every) and trainer.step < last
@@ -111,10 +115,14 @@ class Loop:
         self._mark = time.monotonic()
 
     def _save(self) -> None:
-        """Save a checkpoint; what was recorded up to it is on disk first."""
+        """Save a checkpoint, of replicas that are alike; what was recorded up to it comes first."""
+        self._check_replicas()
         self.writer.flush()
         self.checkpoints.save(self.trainer.step, self.trainer.state_dict())
         self._mark = time.monotonic()
+
+    def _check_replicas(self) -> None:
+        replicas.check(self.trainer, self.trainer.world, self.checkpoints.directory.parent)
 
     def _stopped(self) -> State:
         self._save()

@@ -10,6 +10,7 @@ import torch
 from framework.configuration import Configuration
 from framework.distribution import ALONE, World
 from framework.errors import UserError
+from framework.training import replicas
 from framework.training.checkpoints import Checkpoints
 from framework.training.experiment import Experiment
 from framework.training.folder import CONFIG
@@ -39,7 +40,8 @@ def restore(directory: Path, device: str | None = None, world: World = ALONE) ->
         world: the processes that do so, each for itself.
 
     Raises:
-        UserError: the folder is no run, has no whole checkpoint, or cannot be built here.
+        UserError: the folder is no run, has no whole checkpoint, or cannot be built here; or the
+            processes have read different ones.
     """
     path = directory / CONFIG
     if not path.is_file():
@@ -48,6 +50,7 @@ def restore(directory: Path, device: str | None = None, world: World = ALONE) ->
     if device is not None:
         configuration = configuration.with_bindings({"train.device": device}, "--device")
     experiment = Experiment.build(configuration.resolve())
+    replicas.check_same_run(world, experiment.resolved, directory)
     place = world.device(experiment.device())
     state = Checkpoints(directory / "checkpoints", world).load(place)
     if state is None:
@@ -61,4 +64,5 @@ def restore(directory: Path, device: str | None = None, world: World = ALONE) ->
             f"{directory}: its checkpoint does not fit its configuration; components changed since "
             f"it was trained ({str(error).splitlines()[0]})"
         ) from error
+    replicas.check(trainer, world, directory, replicas.READ)
     return Restored(directory, experiment, trainer)

@@ -16,7 +16,7 @@ from framework.distribution import World, joined
 from framework.errors import UserError
 from framework.results import RunConfig, RunWriter
 from framework.streams import Streams
-from framework.training import compilation, failures, provenance
+from framework.training import compilation, failures, provenance, replicas
 from framework.training.batches import Batches
 from framework.training.checkpoints import Checkpoints
 from framework.training.diagnostics import Diagnostics
@@ -57,6 +57,7 @@ def run(directory: Path) -> State:
 
 def _run(directory: Path, pulse: Pulse, stop: AgreedStop, world: World) -> State:
     experiment = Experiment.build(Configuration.load([directory / CONFIG]).resolve())
+    replicas.check_same_run(world, experiment.resolved, directory)
     train, device = experiment.train, world.device(experiment.device())
     torch.use_deterministic_algorithms(train.deterministic)
     meanwhile = compilation.workers_starting() if train.compile else nullcontext()
@@ -70,6 +71,7 @@ def _run(directory: Path, pulse: Pulse, stop: AgreedStop, world: World) -> State
         log.info("going on from step %d", trainer.step)
     else:
         trainer.begin()
+    replicas.check(trainer, world, directory, replicas.READ)
     batches = Batches(train.dataset, Streams(train.seed), train.batch_size, device, world)
     if train.compile:
         compilation.compile_steps(trainer, batches.at(trainer.step + 1))

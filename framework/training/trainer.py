@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from framework.answers import optimizer_of
 from framework.distribution import ALONE, World
+from framework.distribution.placement import Replicated
 from framework.distribution.placing import micro_batches, placement_of
 from framework.errors import UserError
 from framework.evaluator import TRAINED, Evaluator
@@ -87,10 +88,16 @@ class Trainer:
         )
         graphed = settings.cuda_graphs and self.device.type == "cuda"
         self._gradients = GraphedGradients(gradients, self.model) if graphed else gradients
+        alone = replace(gradients, placement=Replicated(1), world=ALONE)
+        several_whole = self.world.size > 1 and not self.lies_in_shards
+        self._trial = alone if several_whole else self._gradients
 
     def try_step(self, batch: Batch) -> None:
-        """Run a step's forward and backward passes and forget their result."""
-        self._gradients(batch)
+        """Run a step's forward and backward passes and forget their result.
+
+        Where weights lie whole nothing is sent: other processes may do something else.
+        """
+        self._trial(batch)
         self.optimizer.zero_grad(set_to_none=True)
 
     def train_step(self, batch: Batch) -> None:

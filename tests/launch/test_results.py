@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.stored import write_grid
+from tests.report.stored import manifest, write_grid
 
 ROOT = Path(__file__).parents[2]
 CLAIMS = "[{'arm': 'clamp', 'is': 'worse', 'than': 'gap'}]"
@@ -47,8 +47,8 @@ def test_a_folder_stands_for_its_gin_files(folder):
 def test_a_page_that_would_say_nothing_is_not_written(folder, gin, words):
     (folder / "empty").mkdir()
     (folder / "runs/a").mkdir(parents=True)
-    grid = '{"name": "a", "cells": [], "arms": [{"name": "clamp"}, {"name": "gap"}]}'
-    (folder / "runs/a/grid.json").write_text(grid)
+    arms = [{"name": arm, "settings": {}} for arm in ("clamp", "gap")]
+    manifest(name="a", arms=arms).write(folder / "runs/a")
     (folder / "RESULTS.md").write_text("what other runs have shown")
     said = results(folder, gin)
     assert (said.returncode, said.stdout) == (2, "")

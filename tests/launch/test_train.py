@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from framework.command import main
-from framework.launching import claims
+from framework.distribution import placing
+from framework.errors import UserError
+from framework.launching import claims, ranks
 from framework.results import read_run
 from launch.train import program
 
@@ -149,6 +151,30 @@ def test_bad_input_is_answered_and_nothing_is_written(binding, tmp_path, monkeyp
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("said", "threads"), [("", 2), ("6", 6)])
+def test_processes_share_the_cores_unless_they_are_told(said, threads, tmp_path, monkeypatch):
+    seen, before = [], torch.get_num_threads()
+
+    def check(settings, processes):
+        seen.append(torch.get_num_threads())
+        if len(seen) == 2:
+            raise UserError("that is enough")
+
+    monkeypatch.setattr(sys, "argv", [*command(tmp_path)[1:], "--processes", "3"])
+    monkeypatch.setattr(ranks, "together", lambda count, begin, killed: begin())
+    monkeypatch.setattr(placing, "check", check)  # here, and in a process of the run
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    torch.set_num_threads(6)
+    try:
+        with pytest.raises(SystemExit):
+            program()
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [6, threads]
+
+
 def test_a_folder_of_another_run_is_refused(undisturbed, monkeypatch, capsys):
     before = (undisturbed / "config.gin").read_text()
     message = refused(monkeypatch, capsys, undisturbed, "losses.tvm.target_decay = 0.5")
@@ -156,9 +182,36 @@ def test_a_folder_of_another_run_is_refused(undisturbed, monkeypatch, capsys):
     assert (undisturbed / "config.gin").read_text() == before
 
 
-def test_a_run_that_is_being_trained_is_refused(undisturbed, monkeypatch, capsys):
+LONGER = "train.steps = 400"
+HELD = f"process {os.getpid()} on "
+
+
+def test_a_run_that_is_being_trained_is_refused_and_keeps_its_settings(
+    undisturbed, monkeypatch, capsys
+):
+    before = (undisturbed / "config.gin").read_text()
     with claims.claim(undisturbed):
-        assert "another process trains" in refused(monkeypatch, capsys, undisturbed)
+        message = refused(monkeypatch, capsys, undisturbed, LONGER)
+    assert HELD in message
+    assert "trains this run already: wait for it, or choose another --output" in message
+    assert (undisturbed / "config.gin").read_text() == before
+
+
+def test_several_processes_are_refused_a_run_that_is_being_trained(undisturbed):
+    kept = {p: p.read_bytes() for p in undisturbed.rglob("*") if p.is_file()}
+    with claims.claim(undisturbed):
+        kept[undisturbed / claims.LOCK] = (undisturbed / claims.LOCK).read_bytes()
+        done = subprocess.run(
+            [*command(undisturbed, [*SMALL, LONGER]), "--processes", "2"],
+            capture_output=True,
+            text=True,
+            env=ONE_THREAD,
+            check=False,
+        )
+    assert done.returncode == 2, done.stderr
+    assert HELD in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert {p: p.read_bytes() for p in undisturbed.rglob("*") if p.is_file()} == kept
 
 
 def test_a_refusal_of_two_processes_is_said_once(tmp_path):

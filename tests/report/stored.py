@@ -1,14 +1,26 @@
 """A small grid on disk, written as a launcher and its runs would."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from framework.grid.manifest import CellRecord, Manifest
 from framework.results import RunConfig, RunWriter
 
 LEVELS = {"gap": 10.0, "gap_star": 9.0, "clamp": 12.0}
 BINDING = "losses.tvm.time_sampler"
+
+
+def manifest(**changes: Any) -> Manifest:
+    """Return a grid's manifest, empty but for what is given."""
+    empty = Manifest(
+        name="grid", description="", metric="fd", metric_nfe=1, baseline="", seeds=[], axes={},
+        zips={}, equivalent=[], arms=[], cells=[], command="", created=0.0,
+    )  # fmt: skip
+    return replace(empty, **changes)
 
 
 def write_grid(directory: Path, seeds: int = 3, name: str = "stored", shift: float = 0.0) -> Path:
@@ -17,23 +29,18 @@ def write_grid(directory: Path, seeds: int = 3, name: str = "stored", shift: flo
     for arm in LEVELS:
         for seed in range(seeds):
             folder = f"{arm}/seed={seed}-{arm[:3]}{seed:05d}"
-            cells.append(
-                {"arm": arm, "seed": seed, "identity": f"{arm}{seed}", "directory": folder}
-            )
+            cells.append(CellRecord(arm, seed, f"{arm}{seed}", folder))
             _run(directory / folder, name, arm, seed, shift)
-    manifest = {
-        "name": name,
-        "description": "How training draws jumps",
-        "metric": "fd",
-        "metric_nfe": 1,
-        "baseline": "gap",
-        "seeds": list(range(seeds)),
-        "axes": {BINDING: [f"@time_samplers.{arm}()" for arm in LEVELS]},
-        "arms": [{"name": arm, "settings": {BINDING: f"@time_samplers.{arm}()"}} for arm in LEVELS],
-        "cells": cells,
-        "command": "python launch/slurm.py --gin gin/ablations/stored.gin",
-    }
-    (directory / "grid.json").write_text(json.dumps(manifest))
+    manifest(
+        name=name,
+        description="How training draws jumps",
+        baseline="gap",
+        seeds=list(range(seeds)),
+        axes={BINDING: [f"@time_samplers.{arm}()" for arm in LEVELS]},
+        arms=[{"name": arm, "settings": {BINDING: f"@time_samplers.{arm}()"}} for arm in LEVELS],
+        cells=cells,
+        command="python launch/slurm.py --gin gin/ablations/stored.gin",
+    ).write(directory)
     return directory
 
 

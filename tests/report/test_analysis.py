@@ -9,6 +9,7 @@ from framework.report import analyse
 from framework.report.figures import draw_nfe
 from framework.report.headline import headline
 from framework.report.rows import ranked_rows
+from framework.statistics import paired_differences
 
 from .synthetic import TARGETS, Truth, build, four_arms, many_arms
 
@@ -37,6 +38,21 @@ def test_headline_answers_which_by_how_much_how_sure():
 def test_runner_up_is_named_when_the_lead_may_be_chance():
     grid = build(Truth(effects={"base": 3.0, "one": 0.0, "two": 0.02}))
     assert "not a clear lead" in headline(analyse(grid)).runner_up
+
+
+def test_a_lead_is_clear_where_it_outlasts_the_correction_over_all_other_arms():
+    effects = {"base": 9.0, "one": 0.0, "two": 0.8}
+    quiet = Truth(effects=effects, seeds=6, seed_noise=0.05)
+    assert headline(analyse(build(quiet))).runner_up.endswith(": a clear lead.")
+    rivals = {f"rival{k}": 0.6 + 0.01 * k for k in range(12)}
+    noisy = Truth(effects={"base": 9.0, "one": 0.0, **rivals}, seeds=6, seed_noise=0.7)
+    analysis = analyse(build(noisy))
+    words = headline(analysis).runner_up
+    leader, second = analysis.ranking.index[:2]
+    pairs = paired_differences(analysis.scores.final, leader, "lower").loc[second]
+    assert pairs["p"] < 0.05 < pairs["p_holm"]
+    assert words.endswith(": not a clear lead.")
+    assert f"p corrected over all others = {pairs['p_holm']:.3f}" in words
 
 
 def test_a_lead_that_rests_on_other_seeds_is_not_called_one():
@@ -243,15 +259,24 @@ def test_runs_of_different_lengths_are_compared_at_a_common_step():
     assert set(analysis.scores.final["step"]) == {160}
 
 
-def test_equivalent_arms_must_agree():
+@pytest.mark.parametrize(
+    ("seeds", "effect", "noise", "verdict"),
+    [
+        (5, 0.0, 0.01, "agrees"),
+        (5, 0.0, 2.0, "cannot tell: the interval exceeds 5 % of the baseline"),
+        (1, 9.5, 0.01, "cannot tell: one seed"),
+        (5, 0.3, 0.01, "differs but should agree"),
+    ],
+)
+def test_arms_agree_on_evidence_only(seeds, effect, noise, verdict):
     settings = {"plain": {"train.compile": "False"}, "compiled": {"train.compile": "True"}}
-    same = Truth(effects={"plain": 0.0, "compiled": 0.0}, settings=settings)
-    other = Truth(effects={"plain": 0.0, "compiled": 9.0}, settings=settings)
-    verdicts = []
-    for truth in (same, other):
-        grid = replace(build(truth), equivalent=("train.compile",))
-        verdicts.append(analyse(grid).ranking.loc["compiled", "verdict"])
-    assert verdicts == ["agrees", "differs but should agree"]
+    truth = Truth(
+        effects={"plain": 0.0, "compiled": effect}, settings=settings, seeds=seeds,
+        seed_noise=noise, block_noise=0.0,
+    )  # fmt: skip
+    analysis = analyse(replace(build(truth), equivalent=("train.compile",)))
+    assert analysis.ranking.loc["compiled", "verdict"] == verdict
+    assert any("within 5 % of the baseline's mean" in note for note in analysis.notes)
 
 
 def test_another_grid_is_compared_arm_by_arm():

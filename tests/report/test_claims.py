@@ -17,6 +17,7 @@ from framework.report.claims import outcomes
 from framework.report.findings_page import write_page
 from framework.report.scalars import rise, roughness
 
+from .stored import manifest
 from .synthetic import Truth, build
 
 EFFECTS = {"base": 0.0, "worse": 3.0, "better": -3.0, "same": 0.01}
@@ -49,6 +50,47 @@ def test_the_difference_is_paired_and_its_p_value_corrected():
     assert alone.pairs == 5 and alone.low < alone.difference < alone.high
     assert alone.difference == pytest.approx(alone.values[0] - alone.values[1])
     assert both.p == pytest.approx(2 * alone.p) and other.p >= both.p
+
+
+def test_the_same_difference_in_all_seeds_decides_nothing():
+    grid = build(Truth(effects={"base": 0.0, "other": 0.1}, seed_noise=0, block_noise=0, seeds=20))
+    (found,) = outcomes(grid, [Claim("other", "worse", "base")])
+    assert found.difference == pytest.approx(0.1) and np.isnan(found.p)
+    assert found.verdict == "cannot tell"
+
+
+TUNED = Truth(effects={"base": 0.0, "worse": 3.0}, seeds=5, variants=("1", "2", "3"))
+
+
+def chosen_alone(grid):
+    """Return the grid as it would be had nothing but the best variant been run."""
+    rows = [frame[frame["variant"] == "2"] for frame in (grid.runs, grid.frame)]
+    return replace(grid, runs=rows[0], frame=rows[1])
+
+
+def test_tuned_arms_are_compared_at_their_best():
+    claims = [
+        Claim("worse", "worse", "base"),
+        Claim("worse", "higher", "base", metric="loss/total", summary="roughness"),
+        Claim("", "below", "bound", metric="fd"),
+    ]
+    grid = with_metric(build(TUNED), "bound", 1.5)
+    found, alone = outcomes(grid, claims), outcomes(chosen_alone(grid), claims)
+    assert [o.note for o in found[:2]] == ["arms at the best of up to 3 tuned settings"] * 2
+    for tuned, plain in zip(found, alone, strict=True):
+        assert tuned.verdict == plain.verdict and tuned.pairs == plain.pairs
+        assert tuned.values == plain.values
+
+
+def test_a_drawn_scalar_is_that_of_the_chosen_setting():
+    grid = build(TUNED)
+    drawn, alone = (
+        figures.draw_scalar(analyse(g), "loss/total").axes[0].lines
+        for g in (grid, chosen_alone(grid))
+    )
+    assert len(drawn) == len(alone) == 2
+    for tuned, plain in zip(drawn, alone, strict=True):
+        np.testing.assert_array_equal(tuned.get_ydata(), plain.get_ydata())
 
 
 def test_runs_that_diverged_count_as_worse():
@@ -118,7 +160,7 @@ def test_a_claim_of_another_form_is_refused_where_it_stands(claim, message):
 def test_the_page_shows_verdicts_pictures_and_what_has_not_run(tmp_path, monkeypatch):
     monkeypatch.setattr(findings_page, "load_grid", lambda folder: build(TRUTH, folder))
     (tmp_path / "runs/synthetic").mkdir(parents=True)
-    (tmp_path / "runs/synthetic/grid.json").write_text('{"cells": []}')
+    manifest().write(tmp_path / "runs/synthetic")
     claims = "[{'arm': 'worse', 'is': 'worse', 'than': 'base', 'published': '5 / 4'}]"
     for name in ("synthetic", "absent"):
         text = f"grid.name = '{name}'\ngrid.description = 'About {name}'\ngrid.claims = {claims}\n"
@@ -142,7 +184,7 @@ def test_an_arm_without_all_its_seeds_says_so_and_the_picture_shows_a_seed_of_al
     truth = Truth(effects=EFFECTS, seeds=5, states=states)
     monkeypatch.setattr(findings_page, "load_grid", lambda folder: build(truth, folder))
     (tmp_path / "runs/synthetic").mkdir(parents=True)
-    (tmp_path / "runs/synthetic/grid.json").write_text('{"cells": []}')
+    manifest().write(tmp_path / "runs/synthetic")
     claims = "[{'arm': 'worse', 'is': 'worse', 'than': 'base'}]"
     file = tmp_path / "synthetic.gin"
     file.write_text(f"grid.name = 'synthetic'\ngrid.claims = {claims}\n")

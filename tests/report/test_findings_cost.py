@@ -1,11 +1,11 @@
 """What runs cost, in words."""
 
 import json
-from dataclasses import asdict
 
 from framework.grid.manifest import Job, Submission
 from framework.report.findings_cost import NOT_RUN, cost
 
+from .stored import manifest
 from .synthetic import Truth, build
 
 EFFECTS = {"base": 0.0, "other": 1.0}
@@ -14,10 +14,10 @@ EFFECTS = {"base": 0.0, "other": 1.0}
 def folder_with(tmp_path, launches, ended):
     """Write a manifest with launches {time: cells}, and when each cell ended."""
     made = [
-        asdict(Submission("local", "", "host", created, [Job("", cells)], "", ""))
+        Submission("local", "", "host", created, [Job("", cells)])
         for created, cells in launches.items()
     ]
-    (tmp_path / "grid.json").write_text(json.dumps({"cells": [], "submissions": made}))
+    manifest(submissions=made).write(tmp_path)
     for cell, updated in ended.items():
         (tmp_path / cell).mkdir()
         (tmp_path / cell / "heartbeat.json").write_text(json.dumps({"updated": updated}))

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 
 from framework import UserError, command
+from framework.grid.manifest import CellRecord
+from framework.launching import claims
 from framework.report import findings, write
 from framework.report.loading import load_grid
 from launch import report
 
-from .stored import write_grid
+from .stored import manifest, write_grid
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,9 +55,9 @@ def test_report_with_samples_and_copies(grid):
 
 def test_what_an_arm_leaves_to_the_base_is_read_from_its_run(tmp_path):
     grid = write_grid(tmp_path / "stored")
-    manifest = json.loads((grid / "grid.json").read_text())
-    manifest["arms"][1]["settings"] = {"train.steps": "80"}
-    (grid / "grid.json").write_text(json.dumps(manifest))
+    values = json.loads((grid / "grid.json").read_text())
+    values["arms"][1]["settings"] = {"train.steps": "80"}
+    (grid / "grid.json").write_text(json.dumps(values))
     text = write(grid).markdown.read_text()
     table = text.partition("## What the arms differ in")[2].partition("## Runs")[0]
     rows = {
@@ -92,9 +95,9 @@ def test_a_folder_of_runs_without_a_manifest(tmp_path):
 
 def test_runs_of_an_older_configuration_do_not_mix_in(tmp_path):
     grid = write_grid(tmp_path / "stored")
-    manifest = json.loads((grid / "grid.json").read_text())
-    manifest["cells"] = [cell for cell in manifest["cells"] if cell["seed"] < 2]
-    (grid / "grid.json").write_text(json.dumps(manifest))
+    values = json.loads((grid / "grid.json").read_text())
+    values["cells"] = [cell for cell in values["cells"] if cell["seed"] < 2]
+    (grid / "grid.json").write_text(json.dumps(values))
     assert findings(grid).ranking["runs"].tolist() == [2, 2, 2]
 
 
@@ -153,12 +156,32 @@ def test_a_broken_manifest_is_named(tmp_path):
     (tmp_path / "grid.json").write_text("[]")
     with pytest.raises(UserError, match="not the manifest"):
         load_grid(tmp_path)
+    (tmp_path / "grid.json").write_text('{"schema": 2, "cells": []}')
+    with pytest.raises(UserError, match="schema 2 is not 1: use the tvmlab that wrote it"):
+        load_grid(tmp_path)
+
+
+@pytest.mark.parametrize("said", ["queued", "running", "stopped"])
+def test_a_run_whose_folder_is_held_is_running_and_else_what_it_said(tmp_path, said):
+    grid = write_grid(tmp_path / "stored", seeds=1)
+    run = grid / "gap" / "seed=0-gap00000"
+    beat = {"state": said, "cause": "", "step": 7, "steps": 40, "host": socket.gethostname()}
+    (run / "heartbeat.json").write_text(json.dumps(beat))
+    states = []
+    with claims.claim(run) as mine:
+        assert mine
+        states.append(load_grid(grid).runs.iloc[0])
+    states.append(load_grid(grid).runs.iloc[0])
+    assert [row["state"] for row in states] == [
+        "running",
+        "queued" if said == "queued" else "stopped",
+    ]
+    assert states[1]["cause"] == ("its process is gone, at step 7" if said == "running" else "")
 
 
 def test_a_grid_before_its_first_result(tmp_path):
-    cell = {"arm": "a", "seed": 0, "identity": "00", "directory": "a/seed=0-00"}
-    manifest = {"name": "g", "arms": [{"name": "a", "settings": {}}], "cells": [cell]}
-    (tmp_path / "grid.json").write_text(json.dumps(manifest))
+    cell = CellRecord("a", 0, "00", "a/seed=0-00")
+    manifest(arms=[{"name": "a", "settings": {}}], cells=[cell]).write(tmp_path)
     with pytest.raises(UserError, match="no run has results yet"):
         findings(tmp_path)
 

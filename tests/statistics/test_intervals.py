@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from framework.statistics import bootstrap_interval, holm, t_interval
+from framework.statistics import bootstrap_interval, holm, paired_interval, t_interval
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 30])
@@ -39,6 +39,25 @@ def test_equal_values_have_no_interval_and_rounding_is_not_noise():
     estimate = t_interval(np.array([[0.1 + 0.2, 0.3, 0.3], [0.0, 0.0, 0.0]]))
     assert np.isnan([estimate.p[0], estimate.low[0], estimate.high[0]]).all()
     assert (estimate.p[1], estimate.low[1], estimate.high[1]) == (1.0, 0.0, 0.0)
+
+
+def test_rounding_of_the_scores_is_no_noise_of_their_differences():
+    arm, other = np.array([3.1, 4.1, 5.7]), np.array([3.0, 4.0, 5.6])
+    assert np.ptp(arm - other) > 0, "binary fractions differ in their last digits"
+    assert np.isnan(paired_interval(arm, other).p)
+    steps = np.random.default_rng(0).integers(0, 1000, size=(1000, 3))
+    coarse = paired_interval((steps + 37) / 1000, steps / 1000)
+    assert np.isnan(coarse.p).all() and np.isnan(coarse.low).all() and (coarse.sd == 0).all()
+
+
+def test_scores_equal_up_to_rounding_are_equal():
+    estimate = paired_interval([0.1 + 0.2, 0.5, 0.7], [0.3, 0.5, 0.7])
+    assert (estimate.mean, estimate.low, estimate.high, estimate.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_a_missing_seed_has_no_say_in_the_rounding():
+    arms, others = [1.0, 1.0 + 1e-12, np.nan], [0.0, 0.0, 1e9]
+    assert paired_interval(arms, others).sd > 0
 
 
 def test_confidence_out_of_range():

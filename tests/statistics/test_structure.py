@@ -138,3 +138,13 @@ def test_best_variant_counts_the_search():
     assert table["search_seconds"].tolist() == [26.0, 33.0]
     assert table["chosen_seconds"].tolist() == [12.0, 20.0]
     assert best_variants(runs, "higher").loc["a", "variant"] == "lr=1"
+
+
+def test_effects_that_are_the_same_in_all_seeds_are_not_made_certain_by_rounding():
+    cells = list(product(range(4), range(3)))
+    names = [f"{a}{b}" for a, b in cells]
+    scores = [[(500 + 31 * a * a + 17 * b * b + s) / 1000 for s in (0, 17, -31)] for a, b in cells]
+    settings = pd.DataFrame(cells, index=names, columns=["a", "b"])
+    found = factorial_effects(pd.DataFrame(scores, index=names), settings)
+    assert found.main["p"].isna().all()
+    assert (found.interactions["p"] == 1.0).all(), "an additive grid has no interactions"

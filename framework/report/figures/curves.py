@@ -30,15 +30,13 @@ def draw_curves(analysis: Analysis) -> Figure | None:
 
 def draw_losses(analysis: Analysis) -> Figure | None:
     """Draw the training loss against steps, averaged in bins; None where none was logged."""
-    frame = analysis.grid.frame
+    frame = analysis.compared.frame
     scalars = frame[frame["kind"] == "scalar"]
     tag = _loss_tag([str(name) for name in scalars["metric"].unique()])
     if tag is None:
         return None
     rows = scalars[(scalars["metric"] == tag) & np.isfinite(scalars["value"])]
-    rows = rows[["arm", "variant", "seed", "step", "value"]].astype({"arm": object})
-    if analysis.tuning is not None:
-        rows = rows[rows["arm"].map(analysis.tuning["variant"]) == rows["variant"].astype(object)]
+    rows = rows[["arm", "seed", "step", "value"]].astype({"arm": object})
     if rows.empty:
         return None
     width = max(1, -(-int(rows["step"].max()) // BINS))

@@ -16,7 +16,7 @@ def draw_scalar(analysis: Analysis, tag: str) -> Figure:
     Raises:
         UserError: no run logged it.
     """
-    rows = curves(analysis.grid, tag)
+    rows = curves(analysis.compared, tag)
     arms = rows.groupby("seed", observed=True)["arm"].nunique()
     seed = cast("int", arms.idxmax())
     first = rows[rows["seed"] == seed]

@@ -269,7 +269,7 @@ def test_the_hubs_cache_is_a_source(vae, tmp_path, monkeypatch):
 def test_command_line_refusals(tmp_path):
     for arguments, words in (
         ((), "--images and --out"),
-        (("--images", tmp_path, "--out", "x", "--crop", "0"), "no whole number above 0"),
+        (("--images", tmp_path, "--out", "x", "--crop", "0"), "not a positive number"),
     ):
         result = run(*arguments)
         assert (result.returncode, result.stdout) == (2, "")

@@ -7,20 +7,23 @@ is done in one session. With `cuda` behind it, it is what two GPUs find out.
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 import torch
 
 import framework.distribution.sharded  # noqa: F401  takes long, and once is enough: forked after it
 from framework.configuration import Configuration
 from framework.distribution import ALONE, joined
-from framework.errors import UserError
 from framework.launching import ranks
+from framework.passes import Passes, embed_pair
 from framework.protocols import Score
 from framework.streams import Streams
-from framework.training import folder, run
+from framework.training import compilation, folder, run
 from framework.training.batches import Batches
 from framework.training.checkpoints import Checkpoints
 from framework.training.compilation import compiled_passes
@@ -28,6 +31,8 @@ from framework.training.experiment import Experiment
 from framework.training.scoring import Scorer
 from framework.training.signals import AgreedStop, StopRequest
 from framework.training.trainer import Trainer
+from tests.framework.distribution import apart, uneven
+from tests.framework.distribution.uneven import refusal
 from tests.framework.training.small import DIGITS, SIZE
 
 BASE = "base.gin"
@@ -88,6 +93,7 @@ class Session:
             for kind in ("ddp", "fsdp"):
                 several = self.trained(f"train.distribution = '{kind}'", *settings)
                 self.found[f"{name}/{kind}"] = outcome(several)
+                self.found[f"{name}/{kind} alike"] = uneven.checked(several, self.world)
             self.found[f"{name}/remembered"] = remembered(several)
             if self.world.leads:
                 self.found[f"{name}/one"] = outcome(self.trained(*settings, world=ALONE))
@@ -149,6 +155,17 @@ class Session:
             self.found[f"optimizer {name}"] = refusal(lambda s=settings: self.trainer(*s))
         self.found["batch"] = refusal(lambda: self.trainer("train.batch_size = 9"))
 
+    def compiling(self):
+        """Only the second process fails to compile its backward passes."""
+        trainer, batches = self.trainer()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compilation, "compiled_passes", partial(one_sided, self.world))
+            graphs = SimpleNamespace(lean_graphs=nullcontext)  # imports the compiler: seconds
+            patch.setitem(sys.modules, "framework.training.lean_graphs", graphs)
+            compiled = compilation.compile_steps(trainer, batches.at(1))
+        self.found["compiled"] = self.world.everyones(compiled)
+        self.found["not compiled"] = outcome(advanced(trainer, batches, STEPS))
+
     def stopping(self):
         """The second process is asked to stop at its third step."""
         request, steps = StopRequest(), 0
@@ -164,6 +181,30 @@ class Session:
 def compiled(backend):
     """Return passes for all networks of this process: they are alike, and so is what they see."""
     return compiled_passes(backend)
+
+
+class Broken(torch.autograd.Function):
+    """Stands for what cannot be compiled, which shows in the backward pass."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise RuntimeError("no kernel")
+
+
+def one_sided(world):
+    """Return passes as they are; in the second process their backward pass fails midway."""
+    if world.leads:
+        return Passes()
+
+    def broken(*args):
+        dual, conditions, (tokens, condition) = embed_pair(*args)
+        return dual, conditions, (Broken.apply(tokens), condition)
+
+    return Passes(embed_pair=broken)
 
 
 def advanced(trainer, batches, step):
@@ -191,14 +232,6 @@ def remembered(trainer):
     return sum(len(order) for order in orders) + sum(
         len(state._fsdp_param_group._post_forward_indices) for state in states
     )
-
-
-def refusal(build):
-    try:
-        build()
-    except UserError as error:
-        return str(error)
-    return ""
 
 
 def damage(path):
@@ -244,6 +277,8 @@ def explore(path, device):
         if device == "cpu":
             session.refusals()
             session.stopping()
+            session.compiling()
+            session.found |= uneven.explore(world)
         else:
             session.waiting()
         if world.leads:
@@ -299,7 +334,8 @@ def whole_runs(path):
     )
     folder.prepare(path / "diverged", diverging)
     codes["diverged"] = ranks.together(2, lambda: run(path / "diverged"))
-    return codes
+    replicated = resolved(path, *RUN, "train.distribution = 'ddp'")
+    return codes | apart.codes(path, replicated, path / "undisturbed")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,6 @@
 """Two processes against one: see `session` for what they do."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,29 +11,7 @@ from framework.training.drawing import Wanted, draw_pictures
 from framework.training.restored import restore
 from tests.framework.distribution import session
 
-REPOSITORY = Path(__file__).parents[3]
 KINDS = ("ddp", "fsdp")
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("session")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    program = [sys.executable, "-m", session.__name__, str(folder)]
-    ended = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=280)
-    assert ended.returncode == 0, ended.stderr
-    return folder
-
-
-@pytest.fixture(scope="module")
-def codes(path):
-    return torch.load(path / "codes.pt")
-
-
-@pytest.fixture(scope="module")
-def found(path, codes):
-    assert codes["explored"] == 0
-    return torch.load(path / "found.pt")
 
 
 def history(outcome):
@@ -60,6 +34,12 @@ def test_losses_gradients_and_weights_are_those_of_one_process(found, case, kind
     assert {name.partition("/")[0] for name in one["weights"]} >= {"trained", "evaluation"}
     low = case.startswith("fp16")
     assert_equal(several, one, rtol=0, atol=2e-3 if low else 1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("case", session.CASES)
+def test_replicas_are_equal_to_the_bit(found, case, kind):
+    assert found[f"{case}/{kind} alike"] == ""
 
 
 @pytest.mark.parametrize("case", session.CASES)
@@ -91,6 +71,11 @@ def test_optimizers_that_cannot_update_shards_are_refused(found):
     assert not (refused["adamw"] or refused["lion"] or refused["sgd"])
     assert "cannot update parameters that lie in shards" in refused["muon"]
     assert refused["soap"]  # or its package is missing
+
+
+def test_all_go_on_without_compiling_where_one_process_cannot(found):
+    assert found["compiled"] == [False, False]
+    assert_equal(found["not compiled"], found["plain/one"], rtol=0, atol=1e-5)
 
 
 def test_what_processes_cannot_share_is_refused_before_the_first_step(found):

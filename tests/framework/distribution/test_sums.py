@@ -21,8 +21,10 @@ def sent(monkeypatch):
     """As if two processes had the same gradients; what leaves, in its order."""
     found = []
 
-    def all_reduce(flat, async_op):
+    def all_reduce(flat, op=None, *, async_op):
         assert async_op
+        if flat.dtype == torch.uint8:  # who has a gradient: the same ones
+            return Arrived()
         found.append(flat.clone())
         flat.mul_(2)
         return Arrived()

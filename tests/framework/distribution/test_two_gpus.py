@@ -61,6 +61,12 @@ def test_losses_gradients_and_weights_are_those_of_one_gpu(found, case, kind):
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+@pytest.mark.parametrize("case", session.GPU_CASES)
+def test_replicas_are_equal_to_the_bit(found, case, kind):
+    assert found[f"{case}/{kind} alike"] == ""
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
 def test_bf16_agrees_within_its_precision(found, kind):
     assert_histories(found[f"bf16/{kind}"], found["bf16/one"], rel=2e-2, abs=1e-4)
 

@@ -35,6 +35,14 @@ def test_removed_arms_are_former_and_come_back(plan_of):
     }
 
 
+def test_a_zip_that_is_equivalent_counts_by_its_bindings(plan_of):
+    fast = "{'adamw.lr': [0.1, 0.2], 'train.steps': [8, 9]}"
+    zips = f"grid.zips = {{'fast': {fast}}}"
+    manifest = plan_of(DECAY, zips, "grid.equivalent = ['fast']").manifest("")
+    assert manifest.equivalent == ["optimizers.adamw.lr", "train.steps"]
+    assert set(manifest.equivalent) <= set(manifest.arms[-1]["settings"])
+
+
 def test_a_failed_write_leaves_the_old_one(tmp_path, monkeypatch):
     publish(tmp_path / "grid.json", "old")
 

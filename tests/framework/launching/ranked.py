@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from socket import create_server
 
 import torch
 import torch.distributed as dist
@@ -15,10 +16,20 @@ from framework.training import failures
 
 def run(directory: Path) -> None:
     names = ("LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    found = " ".join(os.environ[name] for name in names)
+    words = [os.environ[name] for name in names]
+    words += [f"port={is_free(int(words[-1]))}", f"elastic={'TORCHELASTIC_RUN_ID' in os.environ}"]
+    found = " ".join(words)
     (directory / f"rank-{os.environ['RANK']}").write_text(found)
     if os.environ["RANK"] == "0":
         outcomes.record(directory, "done", "")
+
+
+def is_free(port: int) -> bool:
+    try:
+        create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def killed(directory: Path) -> None:

@@ -12,7 +12,7 @@ from framework.configuration import Configuration
 from framework.errors import UserError
 from framework.grid.manifest import Manifest
 from framework.grid.plan import plan
-from framework.launching import folders
+from framework.launching import folders, outcomes, presenting
 from framework.launching.decisions import decide
 from framework.launching.launch import launch
 from framework.launching.waiting import wait
@@ -122,6 +122,56 @@ def test_finished_runs_of_changed_components_are_said_so_and_run_again_if_asked(
     assert again.started == [planned.cells[0].directory]
     assert len(list(grid.glob(".former/*/*/result.json"))) == 1
     assert len(list(grid.glob("*/*/result.json"))) == 4
+
+
+@pytest.mark.parametrize("state", ["stopped", "failed"])
+def test_runs_that_go_on_under_changed_code_are_said_so(grid, state, capsys):
+    planned = toy_plan("grid.seeds = 1")
+    run_all(planned, grid)
+    run = grid / planned.cells[0].directory
+    before = (run / "sources.json").read_text()
+    hashes = json.loads(before)
+    outcomes.record(run, state, "for the test")
+    (run / "sources.json").write_text(json.dumps(hashes | {"losses.tvm": "0" * 64}))
+    retry = "failed" if state == "failed" else None
+    again = run_all(planned, grid, retry=retry)
+    presenting.say_launched(again)
+    assert again.decisions[0].changed == ("losses.tvm",)
+    assert "1 runs go on from where they were though losses.tvm changed since they began" in (
+        capsys.readouterr().err
+    )
+    assert (run / "starts").read_text().split() == ["0", "10"]
+    assert (run / "sources.json").read_text() != before  # it says what the first steps were made by
+
+    outcomes.record(run, state, "for the test")
+    anew = run_all(planned, grid, retry="changed")
+    assert anew.started == [planned.cells[0].directory]
+    assert (run / "starts").read_text().split() == ["0"]
+    assert (run / "sources.json").read_text() == before
+
+
+def test_runs_of_an_older_version_are_compared_by_what_it_knew(planned, grid):
+    run_all(planned, grid)
+    stored = grid / planned.cells[0].directory / "sources.json"
+    known = json.loads(stored.read_text())
+    older = {name: digest for name, digest in known.items() if name != "components.losses.velocity"}
+    assert older != known
+    stored.write_text(json.dumps(older))
+    assert not any(decision.changed for decision in decide(grid, planned, None)[1])
+    stored.write_text(json.dumps(known | {"components.losses.velocity": "0" * 64}))
+    _, decisions = decide(grid, planned, None)
+    assert decisions[0].changed == ("components.losses.velocity",)
+
+
+def test_a_run_that_never_made_a_step_has_the_code_of_its_next_launch(planned, grid):
+    run_all(planned, grid)
+    run = grid / planned.cells[0].directory
+    before = (run / "sources.json").read_text()
+    (run / "sources.json").write_text("{}")
+    beat = outcomes.read(run) | {"state": "stopped", "step": 0}
+    (run / "heartbeat.json").write_text(json.dumps(beat))
+    run_all(planned, grid)
+    assert (run / "sources.json").read_text() == before
 
 
 PLUGIN = """

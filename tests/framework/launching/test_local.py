@@ -266,13 +266,14 @@ def test_inline_runs_here_one_after_another(planned, grid, undisturbed):
     }
 
 
-def test_a_raised_number_of_steps_goes_on(grid):
-    planned = toy_plan("grid.seeds = 1")
-    run_all(planned, grid)
-    for cell in planned.cells:
-        beat = json.loads((grid / cell.directory / "heartbeat.json").read_text())
-        (grid / cell.directory / "heartbeat.json").write_text(json.dumps(beat | {"steps": 10}))
-    assert len(run_all(planned, grid).started) == 2
+def test_another_number_of_steps_makes_other_runs(grid):
+    shorter, longer = toy_plan("grid.seeds = 1"), toy_plan("grid.seeds = 1", "train.steps = 20")
+    run_all(shorter, grid)
+    before = results(grid)
+    assert len(run_all(longer, grid).started) == 2
+    assert set(starts(grid)) == {cell.directory for cell in (*shorter.cells, *longer.cells)}
+    assert all(each == ["0"] for each in starts(grid).values())
+    assert results(grid).items() > before.items()
 
 
 def test_claims_end_with_their_process(tmp_path):

@@ -46,7 +46,8 @@ def test_a_cluster_is_asked_for_a_task_a_process():
     assert _sbatch_options("name", Resources())["ntasks_per_node"] == 1
 
 
-def test_a_local_job_starts_the_processes_of_a_run(grid):
+def test_a_local_job_starts_the_processes_of_a_run(grid, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "of a torchrun around this")
     planned = toy_plan("launch.processes = 2", "grid.axes = {}", "grid.seeds = 1")
     run_all(planned, grid, runner="tests.framework.launching.ranked:run")
     assert set(states(grid).values()) == {"done"}
@@ -56,6 +57,7 @@ def test_a_local_job_starts_the_processes_of_a_run(grid):
     seen = [(run / f"rank-{rank}").read_text().split() for rank in (0, 1)]
     assert [name for name, *_ in seen] == ["0", "1"]
     assert seen[0][1:] == seen[1][1:]  # world size and where to meet
+    assert seen[0][-2:] == ["port=False", "elastic=False"]  # nobody else can meet there
 
 
 @pytest.mark.parametrize(

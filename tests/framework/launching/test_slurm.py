@@ -161,6 +161,22 @@ def test_a_killed_launcher_leaves_no_orphan(planned, grid, undisturbed):
     assert results(grid) == undisturbed
 
 
+def test_cancelling_an_arm_leaves_those_that_share_its_job(grid):
+    arms = ("target_decay=0.9", "target_decay=0.99")
+    act(grid, {arm: {"wait": 3} for arm in arms})
+    launched = launch(toy_plan("launch.runs_per_job = 4"), grid, on_slurm())
+    assert len(launched.submission.jobs) == 1
+    until(lambda: set(states(grid).values()) == {"running"}, "all runs to begin")
+    done = cancel(grid, [arms[0]])
+    assert (done.told, done.dropped) == (2, 0)
+    until(lambda: [*states(grid).values()].count("stopped") == 2, "the arm to stop")
+    (grid / "go").touch()
+    until(lambda: "running" not in states(grid).values(), "the end")
+    found = states(grid)
+    assert {found[f"{arms[0]}/{seed}"] for seed in (0, 1)} == {"stopped"}
+    assert {found[f"{arms[1]}/{seed}"] for seed in (0, 1)} == {"done"}
+
+
 def test_cancelling_ends_jobs_that_run_and_wait(planned, grid):
     act(grid, WAITING)
     planned = toy_plan("launch.max_parallel = 1")
@@ -230,7 +246,7 @@ def test_fail_fast_stops_the_other_jobs_of_an_array(planned, grid):
 
 
 def test_a_setup_command_that_fails_is_told_with_its_words(grid, capfd):
-    planned = toy_plan("grid.seeds = 1", "launch.setup = ['echo no such module; exit 7']")
+    planned = toy_plan("grid.seeds = 1", "launch.setup = ['echo no such module', 'false']")
     launched = launch(planned, grid, on_slurm())
     until(lambda: set(states(grid).values()) == {"failed"}, "the end")
     presenting.show_failures(grid, read_states(grid, launched.manifest))

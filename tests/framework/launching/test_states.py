@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from framework.explaining.account import account
 from framework.grid.manifest import CellRecord, Job, Manifest, Submission
 from framework.launching import claims, outcomes, view
 from framework.launching.scheduler import JobState, Scheduler
@@ -119,6 +120,30 @@ def test_a_run_that_never_began_says_what_became_of_its_job(tmp_path, slurm_says
     )
     slurm_says("")  # forgotten, and there are no accounts
     assert state(tmp_path, ARRAY).state == ""
+
+
+def test_an_account_of_it_says_the_same_and_shows_the_jobs_log(tmp_path, slurm_says):
+    slurm_says("5|0|FAILED|NonZeroExitCode")
+    manifest_of([CELL], [ARRAY]).write(tmp_path)
+    run, log = tmp_path / CELL.directory, outcomes.job_log(tmp_path, "5_0")
+    run.mkdir(parents=True)
+    (run / "config.gin").touch()
+    log.parent.mkdir()
+    log.write_text("no such module\n")
+    found = account(run)
+    assert (found.state, found.cause) == ("failed", "job 5_0 failed")
+    assert found.log == ["no such module"]
+
+
+def test_what_was_written_last_is_shown(tmp_path):
+    for age, name in enumerate(("log.txt", "output.txt")):
+        (tmp_path / name).write_text(f"{name}\n")
+        os.utime(tmp_path / name, (age, age))
+    assert outcomes.last_lines(tmp_path) == ["output.txt"]
+    os.utime(tmp_path / "log.txt", (7, 7))
+    assert outcomes.last_lines(tmp_path) == ["log.txt"]
+    (tmp_path / "log.txt").write_text("\n")
+    assert outcomes.last_lines(tmp_path) == ["output.txt"]
 
 
 def test_slurm_is_asked_once_each_whatever_the_number_of_runs(tmp_path, slurm_says):

@@ -23,6 +23,15 @@ def test_more_steps_go_on_and_fewer_do_not(tmp_path):
         folder.prepare(tmp_path, run(steps=15))
 
 
+def test_more_steps_do_not_go_on_where_the_first_would_have_been_others(tmp_path):
+    cosine = {"schedule": "@schedules.cosine()"}
+    folder.prepare(tmp_path, run(steps=10, **cosine))
+    before = (tmp_path / "config.gin").read_text()
+    with pytest.raises(UserError, match=r"of 20 steps the first would have had other learning"):
+        folder.prepare(tmp_path, run(steps=20, **cosine))
+    assert (tmp_path / "config.gin").read_text() == before
+
+
 def test_another_run_is_told_what_differs_but_not_what_may(tmp_path):
     folder.prepare(tmp_path, run(steps=10))
     with pytest.raises(UserError, match=r"\(it differs in train\.batch_size, train\.seed\)"):

@@ -1,0 +1,68 @@
+"""Cancelling: each run is told where it was handed to last."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from framework.grid.manifest import Job, Submission
+from framework.launching import claims, outcomes
+from framework.launching.cancelling import cancel
+
+from .conftest import REPOSITORY, until
+from .test_states import CELL, manifest_of
+
+HOLDING = (
+    "import sys, time; from pathlib import Path; from framework.launching import claims\n"
+    "with claims.claim(Path(sys.argv[1])): time.sleep(600)"
+)
+
+
+def submission(executor, job, lock=""):
+    return Submission(executor, "t", "here", time.time(), [Job(job, [CELL.directory])], lock)
+
+
+@pytest.fixture
+def scancel(tmp_path, monkeypatch):
+    """A scancel that writes down what it is asked to cancel, and a squeue that knows nothing."""
+    programs, asked = tmp_path / "bin", tmp_path / "asked"
+    programs.mkdir()
+    for name, script in {"scancel": f"echo $* >> {asked}", "squeue": "", "sacct": ""}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    return lambda: asked.read_text().split() if asked.exists() else []
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A process that trains the cell, as far as its lock says."""
+    run = tmp_path / "toy" / CELL.directory
+    (tmp_path / "toy" / outcomes.JOBS).mkdir(parents=True)
+    run.mkdir(parents=True)
+    process = subprocess.Popen([sys.executable, "-c", HOLDING, str(run)], cwd=REPOSITORY)
+    until(lambda: claims.holder(run / claims.LOCK), "the run's claim")
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_run_that_went_from_slurm_to_this_machine_is_told_here(tmp_path, running, scancel):
+    grid = tmp_path / "toy"
+    local = submission("local", "31337", f"{outcomes.JOBS}/t.lock")
+    manifest_of([CELL], [submission("slurm", "5_0"), local]).write(grid)
+    assert cancel(grid).told == 1
+    assert scancel() == []
+    assert running.wait(timeout=60) == -signal.SIGTERM
+
+
+def test_a_run_that_went_from_this_machine_to_slurm_is_told_by_slurm(tmp_path, running, scancel):
+    grid = tmp_path / "toy"
+    local = submission("local", "31337", f"{outcomes.JOBS}/t.lock")
+    manifest_of([CELL], [local, submission("slurm", "5_0")]).write(grid)
+    assert cancel(grid).told == 1
+    assert scancel() == ["5_0"]
+    assert running.poll() is None

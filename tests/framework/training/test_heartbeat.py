@@ -1,0 +1,49 @@
+"""The heartbeat: what is written is read, and what a crash left of it stops nobody."""
+
+import os
+
+import pytest
+
+from framework.configuration import Configuration
+from framework.training import folder, run
+from framework.training.heartbeat import Heartbeat, Pulse, State, read
+from tests.framework.training.small import DIGITS, SIZE
+
+SHORT = (
+    *("train.batch_size = 8", "train.steps = 2", "train.device = 'cpu'"),
+    *("evaluation.metrics = ()", "evaluation.nfe = ()"),
+)
+
+
+def test_what_is_written_is_read(tmp_path):
+    Pulse(tmp_path, Heartbeat(state=State.DIVERGED, step=7, seconds=1.5)).beat()
+    found = read(tmp_path)
+    assert (found.state, found.step, found.seconds) == (State.DIVERGED, 7, 1.5)
+    assert [path.name for path in tmp_path.iterdir()] == ["heartbeat.json"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"state": null}', '{"state": "x"}'])
+def test_one_that_cannot_be_read_is_none(tmp_path, content):
+    assert read(tmp_path) is None
+    (tmp_path / "heartbeat.json").write_text(content)
+    assert read(tmp_path) is None
+
+
+def test_only_forced_beats_wait_for_the_disk(tmp_path, monkeypatch):
+    waited = []
+    monkeypatch.setattr(os, "fsync", waited.append)
+    pulse = Pulse(tmp_path, Heartbeat())
+    pulse.beat()
+    assert waited == []
+    pulse.beat(force=True)
+    assert len(waited) == 1
+
+
+def test_a_run_goes_on_whose_heartbeat_a_crash_emptied(tmp_path):
+    configured = Configuration.load([DIGITS], [*SIZE, *SHORT])
+    folder.prepare(tmp_path, configured.with_bindings({"train.steps": 1}).resolve())
+    assert run(tmp_path) is State.DONE
+    (tmp_path / "heartbeat.json").write_bytes(b"")
+    folder.prepare(tmp_path, configured.resolve())
+    assert run(tmp_path) is State.DONE
+    assert "going on from step 1" in (tmp_path / "log.txt").read_text()
