@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -77,8 +76,7 @@ class Cell:
 class Plan:
     """A grid whose every cell has been resolved.
 
-    `equivalent` are the bindings that change cost and not mathematics; `doubt` says what about its
-    ranking will only be known when runs are evaluated, if anything.
+    `doubt` says what about its ranking will only be known when runs are evaluated, if anything.
     """
 
     name: str
@@ -86,8 +84,7 @@ class Plan:
     arms: tuple[Arm, ...]
     baseline: str
     cells: tuple[Cell, ...]
-    varied: tuple[str, ...]
-    equivalent: tuple[str, ...] = ()
+    points: Points
     doubt: str = ""
 
     def manifest(self, command: str) -> Manifest:
@@ -100,9 +97,13 @@ class Plan:
             metric_nfe=grid.metric_nfe,
             baseline=self.baseline,
             seeds=grid.seed_list,
-            axes=_lists(grid.axes),
-            zips={name: _lists(columns) for name, columns in grid.zips.items()},
-            equivalent=list(self.equivalent),
+            axes={
+                name: values
+                for column in self.points.columns[: len(grid.axes)]
+                for name, values in _lists(column).items()
+            },
+            zips=dict(zip(grid.zips, map(_lists, self.points.columns[len(grid.axes) :]))),
+            equivalent=list(self.points.equivalent),
             arms=[{"name": arm.name, "settings": dict(arm.settings)} for arm in self.arms],
             cells=[
                 CellRecord(c.arm, c.seed, c.identity, c.directory, dict(c.tuned))
@@ -139,7 +140,7 @@ def plan(configuration: Configuration, name: str, command: str = "") -> Plan:
         settings[BASELINE] = cells.values_of(BASELINE, found.varied) | settings[BASELINE]
     listed = tuple(Arm(arm, settings[arm]) for arm in arms)
     all_cells = tuple(cells.cells)
-    return Plan(name, grid, listed, baseline, all_cells, found.varied, found.equivalent, doubt)
+    return Plan(name, grid, listed, baseline, all_cells, found, doubt)
 
 
 def _with_baseline(found: Points, cells: _Cells) -> tuple[str, dict[str, Point]]:
@@ -232,8 +233,9 @@ def _identical(one: Cell, other: Cell) -> str:
     )
 
 
-def _lists(columns: Mapping[str, Any]) -> dict[str, list[str]]:
-    return {name: [text(value) for value in values] for name, values in columns.items()}
+def _lists(column: Sequence[Point]) -> dict[str, list[str]]:
+    """Return the values of each binding of an axis or a zip, in order."""
+    return {name: [text(point[name]) for point in column] for name in column[0]}
 
 
 def _texts(point: Mapping[str, Value]) -> dict[str, str]:

@@ -18,8 +18,9 @@ Point = dict[str, Value]
 class Points:
     """Named points, the baseline's own bindings, and the bindings tried for each arm.
 
-    `origins` says for each arm where a binding that it makes was written; `equivalent` are the
-    bindings that change cost and not mathematics.
+    `origins` says for each arm where a binding that it makes was written; `columns` are the choices
+    of each axis, then of each zip, and `equivalent` the bindings that change cost and not
+    mathematics.
     """
 
     arms: Mapping[str, Point]
@@ -27,6 +28,7 @@ class Points:
     baseline: Point
     tune: Sequence[Point]
     varied: tuple[str, ...]
+    columns: Sequence[Sequence[Point]]
     equivalent: tuple[str, ...]
 
 
@@ -65,7 +67,7 @@ def points(configuration: Configuration, grid: Grid) -> Points:
     canon = Canon(configuration)
     baseline = canon.point(grid.baseline, "grid.baseline")
     columns = _columns(canon, grid)
-    equivalent = _equivalent(canon, grid, columns)
+    equivalent = _equivalent(grid, columns)
     product = [dict(_merged(combination)) for combination in itertools.product(*columns)]
     varied = _varied(columns) or tuple(name for column in columns for name in column[0])
     kept = _without_excluded(canon, grid, product, list(_merged([c[0] for c in columns])))
@@ -82,7 +84,8 @@ def points(configuration: Configuration, grid: Grid) -> Points:
         _add(arms, name, baseline | own)
         origins[name] = f"grid.arms[{name!r}]"
         varied += tuple(key for key in own if key not in varied)
-    return Points(arms, origins, baseline, _tune(canon, grid, varied), varied, equivalent)
+    tune = _tune(canon, grid, varied)
+    return Points(arms, origins, baseline, tune, varied, columns, equivalent)
 
 
 def _columns(canon: Canon, grid: Grid) -> list[list[Point]]:
@@ -104,20 +107,15 @@ def _columns(canon: Canon, grid: Grid) -> list[list[Point]]:
     return columns
 
 
-def _equivalent(canon: Canon, grid: Grid, columns: Sequence[Sequence[Point]]) -> tuple[str, ...]:
+def _equivalent(grid: Grid, columns: Sequence[Sequence[Point]]) -> tuple[str, ...]:
     """Return the bindings that `grid.equivalent` names, a zip for all of its own."""
-    bound = [name for column in columns for name in column[0]]
-    found: list[str] = []
+    known = {name: [name] for column in columns for name in column[0]}
+    known |= {name: list(c[0]) for name, c in zip([*grid.axes, *grid.zips], columns, strict=True)}
     for name in grid.equivalent:
-        if name in grid.zips:
-            first = {binding: values[0] for binding, values in grid.zips[name].items()}
-            found += canon.point(first, f"grid.zips[{name!r}]")
-        elif name in bound:
-            found.append(name)
-        else:
-            near = nearest(name, [*bound, *grid.zips])
+        if name not in known:
+            near = nearest(name, known)
             raise UserError(f"grid.equivalent: no axis is called '{name}'{near}")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(full for name in grid.equivalent for full in known[name]))
 
 
 def _merged(choices: Sequence[Point]) -> Point:

@@ -174,9 +174,8 @@ def _probed(planned: Plan) -> list[Cell]:
 
 def _probed_cell(planned: Plan, cell: Cell, result: Measured | Failure) -> Probed:
     arm = next(arm for arm in planned.arms if arm.name == cell.arm)
-    family = {
-        k: v for k, v in {**arm.settings, **cell.tuned}.items() if k not in planned.equivalent
-    }
+    equivalent, bound = planned.points.equivalent, {**arm.settings, **cell.tuned}
+    family = {name: value for name, value in bound.items() if name not in equivalent}
     tuned = ", ".join(f"{name} = {value}" for name, value in cell.tuned.items())
     if isinstance(result, Failure):
         return Probed(cell.arm, tuned, cell.resolved, family, None, result.why)

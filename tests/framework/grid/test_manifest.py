@@ -35,6 +35,18 @@ def test_removed_arms_are_former_and_come_back(plan_of):
     }
 
 
+def test_short_names_are_spelt_in_full_as_those_of_arms_are(plan_of):
+    axes = "grid.axes = {'tvm.target_decay': [0.0, 0.9]}"
+    zips = "grid.zips = {'pace': {'adamw.lr': [0.1, 0.2], 'train.steps': [8, 9]}}"
+    manifest = plan_of(axes, zips, "grid.equivalent = ['tvm.target_decay']").manifest("")
+    assert manifest.axes == {"losses.tvm.target_decay": ["0.0", "0.9"]}
+    assert manifest.zips == {
+        "pace": {"optimizers.adamw.lr": ["0.1", "0.2"], "train.steps": ["8", "9"]}
+    }
+    assert manifest.equivalent == ["losses.tvm.target_decay"]
+    assert set(manifest.axes) <= set(manifest.arms[0]["settings"])
+
+
 def test_a_zip_that_is_equivalent_counts_by_its_bindings(plan_of):
     fast = "{'adamw.lr': [0.1, 0.2], 'train.steps': [8, 9]}"
     zips = f"grid.zips = {{'fast': {fast}}}"
