@@ -45,7 +45,7 @@ NORMS.define(
 )
 forward_op = torch.ops.tvmlab_norm.modulated_norm.default
 backward_op = torch.ops.tvmlab_norm.modulated_norm_backward.default
-_last_pass = LastPass(backward_op, lambda *args: below_autograd(backward_op, args), NORM)
+_last_pass = LastPass(backward_op, NORM)
 
 
 def modulated_norm(

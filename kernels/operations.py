@@ -106,19 +106,22 @@ class LastPass:
 
     Args:
         op: the operation.
-        run: runs it below autograd, from its arguments.
         refusals: what it says of transforms.
+        run: runs it below autograd, if there is a shorter way than the dispatcher's.
     """
 
-    def __init__(self, op: Any, run: Callable[..., Outputs], refusals: Refusals) -> None:
-        self._op, self._run, self._refusals = op, run, refusals
+    def __init__(
+        self, op: Any, refusals: Refusals, run: Callable[..., Outputs] | None = None
+    ) -> None:
+        below = (lambda *args: below_autograd(op, args)) if run is None else run
+        self._op, self._below, self._refusals = op, below, refusals
 
         class Refusing(torch.autograd.Function):
             """The operation, and a refusal for its reverse rule."""
 
             @staticmethod
             def forward(*args: Any) -> Outputs:
-                return run(*args)
+                return below(*args)
 
             @staticmethod
             def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
@@ -140,7 +143,7 @@ class LastPass:
         """The kernel for autograd's keys."""
         tensors = tuple([x for x in args if isinstance(x, Tensor)])
         refuse_tangents(tensors, self._refusals)
-        found: Outputs = self._function.apply(*args) if tracked(tensors) else self._run(*args)
+        found: Outputs = self._function.apply(*args) if tracked(tensors) else self._below(*args)
         return found
 
 

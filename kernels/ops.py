@@ -46,7 +46,7 @@ def _run_below_autograd(op: Any, run: Any, *args: Any) -> tuple[Tensor, ...]:
 
 _forward_below_autograd = partial(_run_below_autograd, forward_op, _run_forward)
 _last_pass = LastPass(
-    backward_op, partial(_run_below_autograd, backward_op, _run_backward), ATTENTION
+    backward_op, ATTENTION, partial(_run_below_autograd, backward_op, _run_backward)
 )
 
 

@@ -48,7 +48,8 @@ class Coverage:
         """Return the four shares of samples (M, C, H, W), M above k; NaN if one is not finite."""
         features = self._judge.features(samples)
         if bool(features.isfinite().all()):
-            values = shares_within(*self._real, features.double(), self._neighbours)
+            real, limits = self._real
+            values = shares(real, features, self._neighbours, limits)
         else:
             values = dict.fromkeys(("precision", "recall", "density", "coverage"), math.nan)
         k = f"neighbours={self._neighbours}"
@@ -58,19 +59,23 @@ class Coverage:
         ]
 
 
-def shares(real: Tensor, fake: Tensor, neighbours: int) -> dict[str, float]:
+def shares(
+    real: Tensor, fake: Tensor, neighbours: int, limits: Tensor | None = None
+) -> dict[str, float]:
     """Return precision, recall, density and coverage of features (M, F) against real (N, F).
+
+    Args:
+        real: what is compared with.
+        fake: what is judged.
+        neighbours: k.
+        limits: `reach(real, k)` (N,), where it is known already.
 
     Raises:
         ValueError: there are not more samples than neighbours.
     """
     real, fake = real.double(), fake.double()
-    return shares_within(real, reach(real, neighbours), fake, neighbours)
-
-
-def shares_within(real: Tensor, limits: Tensor, fake: Tensor, k: int) -> dict[str, float]:
-    """Return the shares of features fake (M, F) against real (N, F), whose reach is limits (N,)."""
-    reach_fake = reach(fake, k)
+    limits = reach(real, neighbours) if limits is None else limits
+    reach_fake = reach(fake, neighbours)
     around = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)
     recalled = covered = 0
     rows = max(1, PAIRS // len(fake))
@@ -83,7 +88,7 @@ def shares_within(real: Tensor, limits: Tensor, fake: Tensor, k: int) -> dict[st
     return {
         "precision": float((around > 0).double().mean()),
         "recall": recalled / len(real),
-        "density": float(around.double().mean() / k),
+        "density": float(around.double().mean() / neighbours),
         "coverage": covered / len(real),
     }
 

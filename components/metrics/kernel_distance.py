@@ -14,15 +14,17 @@ from framework.protocols import Dataset, Score
 from framework.settings import LocalPath
 
 
-def squared_mmd(a: Tensor, b: Tensor) -> float:
-    """Return the unbiased squared MMD of features a (M, F), b (N, F), kernel (a.b / F + 1)³."""
+def squared_mmd(a: Tensor, b: Tensor, within_b: Tensor | None = None) -> float:
+    """Return the unbiased squared MMD of features a (M, F), b (N, F), kernel (a.b / F + 1)³.
+
+    Args:
+        a: what is judged.
+        b: what it is compared with.
+        within_b: `within(b)`, where it is known already.
+    """
     a, b = a.double(), b.double()
-    return float(within(a) + within(b) - between(a, b))
-
-
-def between(a: Tensor, b: Tensor) -> Tensor:
-    """Return twice the mean of the kernel over pairs of a and b."""
-    return 2 * _total(a, b) / (len(a) * len(b))
+    within_b = within(b) if within_b is None else within_b
+    return float(within(a) + within_b - 2 * _total(a, b) / (len(a) * len(b)))
 
 
 def within(x: Tensor) -> Tensor:
@@ -63,9 +65,6 @@ class KernelDistance:
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:
         """Return the distance of samples (M, C, H, W); NaN if one of them is not finite."""
         features = self._judge.features(samples)
-        value = math.nan
-        if bool(features.isfinite().all()):
-            features = features.double()
-            reference, of_reference = self._reference
-            value = float(within(features) + of_reference - between(features, reference))
+        finite = bool(features.isfinite().all())
+        value = squared_mmd(features, *self._reference) if finite else math.nan
         return [Score(self._judge.name("kd"), value, "lower")]

@@ -43,15 +43,18 @@ def digests(used: Iterable[Component]) -> dict[str, str]:
     """
     defined = {c.selector: c.source.resolve() for c in used if c.source.is_file()}
     waiting = [_of(c) for c in used if c.selector in defined]
-    found: dict[Path, str] = {}
+    digest_of: dict[Path, str] = {}
+    beside: dict[str, str] = {}
     while waiting:
         module = waiting.pop()
-        if module.path not in found:
-            found[module.path] = module.name
-            waiting += _imported(module)
-    beside = {name: path for path, name in found.items() if path not in defined.values()}
-    named = defined | dict(sorted(beside.items()))
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in named.items()}
+        if module.path in digest_of:
+            continue
+        code = module.path.read_bytes()
+        digest_of[module.path] = hashlib.sha256(code).hexdigest()
+        if module.path not in defined.values():
+            beside[module.name] = digest_of[module.path]
+        waiting += _imported(module, code)
+    return {name: digest_of[path] for name, path in defined.items()} | dict(sorted(beside.items()))
 
 
 def _of(component: Component) -> _Module:
@@ -63,10 +66,10 @@ def _of(component: Component) -> _Module:
     return _Module(component.module, path, (_Home(path.parents[above], installed), _PROJECT))
 
 
-def _imported(module: _Module) -> Iterator[_Module]:
-    """Yield the modules that count among those that a module imports."""
+def _imported(module: _Module, code: bytes) -> Iterator[_Module]:
+    """Yield the modules that count among those that a module's code imports."""
     package = module.name if module.path.name == "__init__.py" else module.name.rpartition(".")[0]
-    for base, name in _statements(module.path.read_bytes(), package):
+    for base, name in _statements(code, package):
         submodule = _find(f"{base}.{name}", module.homes) if name else None
         found = submodule or _find(base, module.homes)
         if found is not None:

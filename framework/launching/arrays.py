@@ -95,12 +95,12 @@ def reconcile(submission: Submission, name: str) -> bool:
         timeout=ASK_SECONDS,
     )
     known = {job.id.partition("_")[0] for job in submission.jobs if job.id}
-    found = [line.split("|") for line in asked.stdout.splitlines()]
-    unknown = {array: index for array, index in found if array not in known}
-    for array, index in [pair for pair in found if pair[0] in unknown]:
+    listed = [line.split("|") for line in asked.stdout.splitlines()]
+    found = [(array, index) for array, index in listed if array not in known]
+    for array, index in found:
         alone = index == "N/A"
         missing[0 if alone else int(index)].id = array if alone else f"{array}_{index}"
-    return bool(unknown)
+    return bool(found)
 
 
 def _classes(todo: Sequence[Decision]) -> list[tuple[Resources, list[Cell]]]:

@@ -12,6 +12,7 @@ from framework.protocols import Batch, LossTerms, Query
 from framework.training import replicas
 from framework.training.settings import Train
 from framework.training.trainer import Trainer
+from tests.framework.training.stand_ins import Constant, Data
 
 RARE = 1  # a class that only the second process sees, in the second step
 EMPTY = 2
@@ -82,18 +83,6 @@ class Loss:
         if self.late and self.steps == 2:
             parts["late"] = F[:, 3]
         return {name: part.detach() for name, part in parts.items()}
-
-
-class Constant:
-    def decay(self, step):
-        return 0.5
-
-    def __call__(self, step, steps):
-        return 1.0
-
-
-class Data:
-    name, shape, num_classes = "data", (4,), 2
 
 
 def trainer(world, net=Net, late=False, **changes):

@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
-from framework import registry
 from framework.configuration import Configuration, Resolved
 from framework.errors import UserError
 from framework.grid.plan import Plan, plan
 from framework.launching.clean import CleanProcess
 from framework.probing import probe
+from tests.registered import registry_kept
 
 from .conftest import REPOSITORY
 
@@ -36,7 +36,6 @@ class Toy:
 def planned(tmp_path, monkeypatch):
     """Return a function that plans a grid with a plug-in."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    before = dict(registry._components)
 
     def make() -> Plan:
         (tmp_path / "clean_plugin.py").write_text(PLUGIN)
@@ -48,9 +47,8 @@ def planned(tmp_path, monkeypatch):
         )
         return plan(Configuration.load([file]), "toy")
 
-    yield make
-    registry._components.clear()
-    registry._components.update(before)
+    with registry_kept():
+        yield make
     for name in ("clean_plugin", "left_behind"):
         sys.modules.pop(name, None)
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import framework.training.experiment  # noqa: F401  registers train.*
-from framework import registry
 from framework.configuration import Configuration
 from framework.grid.plan import Plan, plan
 from framework.probing import probe
 from framework.probing.verdicts import Probed, refusals
+from tests.registered import registry_kept
 
 REPOSITORY = Path(__file__).parents[3]
 TINY = (
@@ -52,7 +52,5 @@ def refused() -> Callable[..., list[str]]:
 @pytest.fixture(scope="package", autouse=True)
 def planted_parts_stay_here():
     """Take planted components out of the registry when these tests are over."""
-    before = dict(registry._components)
-    yield
-    registry._components.clear()
-    registry._components.update(before)
+    with registry_kept():
+        yield

@@ -21,6 +21,7 @@ from framework.training.sampling import field_of
 from framework.training.settings import Train
 from framework.training.trainer import Trainer
 from tests import parity
+from tests.framework.training.stand_ins import Constant, Data
 
 needs_compiler = pytest.mark.skipif(
     not (shutil.which("c++") or shutil.which("g++")), reason="torch.compile needs a C++ compiler"
@@ -85,18 +86,6 @@ class Loss:
         (c,) = evaluate(Query(a.F.detach(), s, s, to.c, to.w, weights="target", gradient=False))
         change = flow.derivative(self.flow_map, a.F, a.derivative, t, s, to.w)
         return LossTerms((change - c.F).square().sum(1) + (b.F - batch.noise).square().sum(1))
-
-
-class Constant:
-    def decay(self, step):
-        return 0.5
-
-    def __call__(self, step, steps):
-        return 1.0
-
-
-class Data:
-    name, shape, num_classes = "data", (4,), 2
 
 
 def trainer(breaks=False, **changes):

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from framework import registry
 from framework.answers import times_of
 from framework.configuration import Configuration
 from framework.errors import UserError
@@ -14,6 +13,7 @@ from framework.grid.plan import plan
 from framework.probing import probe
 from framework.training import plugged
 from framework.training.experiment import Experiment
+from tests.registered import registry_kept
 
 DIGITS = Path(__file__).parents[3] / "gin/digits.gin"
 ODD = str(Path(__file__).with_name("odd_parts.py"))
@@ -55,10 +55,8 @@ ALLOWED = [
 
 @pytest.fixture(scope="module", autouse=True)
 def odd_parts_stay_here():
-    before = dict(registry._components)
-    yield
-    registry._components.clear()
-    registry._components.update(before)
+    with registry_kept():
+        yield
 
 
 def experiment(binding):
