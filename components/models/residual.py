@@ -31,9 +31,9 @@ class Stream(NamedTuple):
 
     @classmethod
     def of(cls, tokens: Tensor) -> Stream:
-        """Return a stream of nothing but tokens, in the types of one that a block returns."""
+        """Return a stream of nothing but tokens, in types and strides of one behind a block."""
         nothing = torch.zeros_like(tokens, dtype=autocast_dtype(tokens))
-        return cls(tokens, nothing, nothing[:, :1])
+        return cls(tokens, nothing, nothing[:, :1].contiguous())
 
     def seen(
         self, norm: nn.Module, vectors: Tensor, then: nn.Module | None = None

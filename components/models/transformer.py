@@ -119,7 +119,8 @@ class Block(nn.Module):
         tokens, seen = stream.seen(self.attention_norm, before, self.mlp_norm)
         mixed = self.attention(seen)
         tokens, seen = joined(self.mlp_norm, tokens, mixed, between)
-        return Stream(tokens, self.mlp(seen), gate)
+        # Of the first block's strides: otherwise the others were compiled apart from it.
+        return Stream(tokens, self.mlp(seen), gate.contiguous())
 
 
 class Output(nn.Module):

@@ -21,6 +21,7 @@ from framework.training.sampling import field_of
 from framework.training.settings import Train
 from framework.training.trainer import Trainer
 from tests import parity
+from tests.framework.training.small import trainer_of
 from tests.framework.training.stand_ins import Constant, Data
 
 needs_compiler = pytest.mark.skipif(
@@ -139,16 +140,22 @@ def test_what_cannot_be_compiled_runs_plain_with_one_warning_that_names_it(caplo
     torch.testing.assert_close(weights, trained(trainer()))
 
 
-def test_all_blocks_share_one_compilation_of_each_kind():
+def of_the_paper():
+    trainer, batches = trainer_of("train.precision = 'bf16'")
+    return trainer, batches.at(1)
+
+
+@pytest.mark.parametrize("made", [lambda: (trainer(), batch(0)), of_the_paper])
+def test_all_blocks_share_one_compilation_of_each_kind(made):
     graphs = []
 
     def backend(graph, inputs):
         graphs.append(graph)
         return graph
 
-    network = trainer()
+    network, tried = made()
     network.use(compiled_passes(backend))
-    network.try_step(batch(0))
+    network.try_step(tried)
     # Embedding, blocks and head of the pair, and those of the pass without gradient.
     assert len(graphs) == 6
 
