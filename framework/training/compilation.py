@@ -43,19 +43,28 @@ each."""
 
 
 @contextmanager
-def workers_starting() -> Iterator[None]:
-    """Let the compiler's processes start while the context lasts: that takes seconds.
-
-    They start from a fingerprint of Triton's files, which a thread of its own reads meanwhile.
-    """
-    from torch._inductor.async_compile import maybe_warm_pool  # takes a second to import
-
-    starting = Thread(target=maybe_warm_pool, name="compiler-workers")
+def compiler_starting() -> Iterator[None]:
+    """Let the compiler get ready while the context lasts: it takes seconds, mostly of waiting."""
+    starting = Thread(target=_start_compiler, name="compiler")
     starting.start()
     try:
         yield
     finally:
         starting.join()
+
+
+def _start_compiler() -> None:
+    """Start the compiler's processes, and build the library through which Triton reaches the GPU.
+
+    The processes start from a fingerprint of Triton's files; the library is built by a C compiler.
+    """
+    from torch._inductor.async_compile import maybe_warm_pool  # takes a second to import
+
+    maybe_warm_pool()
+    if torch.cuda.is_available():
+        from triton.runtime import driver
+
+        driver.active.get_current_device()
 
 
 def compiled_passes(backend: str | Callable[..., Any] = "inductor") -> Passes:

@@ -19,7 +19,8 @@ def lean_graphs() -> Iterator[None]:
     reduction over a token: the backward pass's own kernels compute it again from what they read
     anyway. A block of the paper's XL/2 then keeps 364 MiB of its 32 images with their tangents
     instead of 842. For the same reason the compiler stores no intermediate that several kernels of
-    a graph could compute from what they read: 8 % less of that block's memory traffic.
+    a graph could compute from what they read: 8 % less of that block's memory traffic. Nor does it
+    try block shapes of elementwise kernels: what they gain is less than the noise of a step.
     """
     keeping: dict[str, float] = {"aggressive_recomputation": True}
     if not hasattr(functorch_config, "aggressive_recomputation"):
@@ -29,6 +30,7 @@ def lean_graphs() -> Iterator[None]:
         "realize_reads_threshold": 12,
         "realize_opcount_threshold": 200,
         "realize_acc_reads_threshold": 32,
+        "triton.autotune_pointwise": False,
     }
     with functorch_config.patch(keeping), inductor_config.patch(compiling):
         yield

@@ -60,7 +60,7 @@ def _run(directory: Path, pulse: Pulse, stop: AgreedStop, world: World) -> State
     replicas.check_same_run(world, experiment.resolved, directory)
     train, device = experiment.train, world.device(experiment.device())
     torch.use_deterministic_algorithms(train.deterministic)
-    meanwhile = compilation.workers_starting() if train.compile else nullcontext()
+    meanwhile = compilation.compiler_starting() if train.compile else nullcontext()
     with experiment.resolved.refusals(), meanwhile:
         trainer = Trainer(train, device, world)
     checkpoints = Checkpoints(directory / "checkpoints", world)

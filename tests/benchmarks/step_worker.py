@@ -42,7 +42,7 @@ class Worker:
         self.gin = gin_text(self.case, arguments.set, arguments.rehearse)
         experiment = building.experiment_of(self.gin)
         train, self.device = experiment.train, experiment.device()
-        with compilation.workers_starting() if train.compile else nullcontext():
+        with compilation.compiler_starting() if train.compile else nullcontext():
             self.trainer = Trainer(train, self.device)
         self.batches = Batches(train.dataset, Streams(train.seed), train.batch_size, self.device)
         self.marks["built"] = time.time()
