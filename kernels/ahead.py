@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="triton-ahead")
+_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="triton-ahead")
 _pending: dict[Hashable, Future] = {}
 
 
@@ -52,6 +52,7 @@ def finish(key: Hashable) -> None:
 
 def _compile(
     kernel: Any, device: torch.device, arguments: tuple[Any, ...], constants: dict[str, object]
-) -> None:
+) -> object:
+    """Compile a kernel, and return what launches it: built by a C compiler when first asked for."""
     with torch.cuda.device(device):
-        kernel.warmup(*arguments, grid=(1,), **constants)
+        return kernel.warmup(*arguments, grid=(1,), **constants).run

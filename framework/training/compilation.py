@@ -113,7 +113,7 @@ def compile_steps(trainer: Trainer, batch: Batch) -> bool:
     trainer.use(compiled_passes())
     failure = ""
     try:
-        with lean_graphs(), _no_collection():
+        with lean_graphs(trainer.settings.keep_heads), _no_collection():
             trainer.try_step(batch)
     except RuntimeError as error:  # what every stage of the compiler raises
         if trainer.lies_in_shards:

@@ -50,30 +50,41 @@ _OPERATIONS = (
 
 
 class LeanGraph(CustomGraphPass):
-    """Keep what is costly to compute again, and compute in passing what is not."""
+    """Keep what is costly to compute again, and compute in passing what is not.
+
+    Args:
+        keep_heads: whether normalised queries and keys are kept too.
+    """
+
+    def __init__(self, keep_heads: bool = False) -> None:
+        self._keep_heads = keep_heads
 
     def __call__(self, graph: fx.Graph) -> None:
         """Change a graph of forward and backward pass in place."""
         for operation in _OPERATIONS:
             give_again(graph, operation)
             give_sums(graph, operation)
-        make_plain_again(graph)
+        if not self._keep_heads:
+            make_plain_again(graph)
         stable_topological_sort(graph)
-        keep_costly(graph)
+        keep_costly(graph, self._keep_heads)
 
     def uuid(self) -> str:
         """Return what the compiler's cache knows this pass by."""
-        return f"tvmlab: keep cuDNN attention and custom operations, {_OPERATIONS}"
+        kept = "cuDNN attention and custom operations" + ", heads" * self._keep_heads
+        return f"tvmlab: keep {kept}, {_OPERATIONS}"
 
 
-def keep_costly(graph: fx.Graph) -> None:
+def keep_costly(graph: fx.Graph, heads: bool = False) -> None:
     """Mark what is kept though PyTorch knows no cost of it: cuDNN's attention, custom operations.
 
     Otherwise every plain pass would attend a second time in its backward pass. Our own norms are
-    custom operations too, but cost little more than reading what they would have kept.
+    custom operations too, but cost little more than reading what they would have kept; that of
+    `heads` is kept if asked for.
     """
+    norms = _calls(graph, "head_norm") if heads else []
     for node in graph.nodes:
-        if _is_costly(node.target):
+        if _is_costly(node.target) or node in norms:
             node.meta["recompute"] = CheckpointPolicy.MUST_SAVE
 
 

@@ -12,7 +12,7 @@ from framework.training.graph_passes import LeanGraph
 
 
 @contextmanager
-def lean_graphs() -> Iterator[None]:
+def lean_graphs(keep_heads: bool = False) -> Iterator[None]:
     """Compile so that the backward pass keeps little and that kernels move little.
 
     Kept are the results of matrix products and attention only. Everything else is elementwise or a
@@ -21,12 +21,15 @@ def lean_graphs() -> Iterator[None]:
     instead of 842. For the same reason the compiler stores no intermediate that several kernels of
     a graph could compute from what they read: 8 % less of that block's memory traffic. Nor does it
     try block shapes of elementwise kernels: what they gain is less than the noise of a step.
+
+    Args:
+        keep_heads: whether normalised queries and keys are kept too.
     """
     keeping: dict[str, float] = {"aggressive_recomputation": True}
     if not hasattr(functorch_config, "aggressive_recomputation"):
         keeping = {"activation_memory_budget": 0.99}  # as far as it goes without custom kernels
     compiling = {
-        "joint_custom_pre_pass": LeanGraph(),
+        "joint_custom_pre_pass": LeanGraph(keep_heads),
         "realize_reads_threshold": 12,
         "realize_opcount_threshold": 200,
         "realize_acc_reads_threshold": 32,

@@ -40,8 +40,10 @@ class Train:
     backward pass instead of keeping its activations (1: all blocks, 0: none); `accumulation` is
     the number of micro-batches that a batch goes through in, which several processes share;
     `cuda_graphs` replays a step's forward and backward passes from one recording, which networks
-    bound by launches gain from; `distribution` says what each of several processes holds: all
-    weights ("ddp"), or its part of them, of their averages and of the optimizer's state ("fsdp").
+    bound by launches gain from; `keep_heads` lets a compiled step keep normalised queries and keys
+    instead of normalising them again in the backward pass; `distribution` says what each of several
+    processes holds: all weights ("ddp"), or its part of them, of their averages and of the
+    optimizer's state ("fsdp").
     """
 
     model: Callable[..., Model]
@@ -61,6 +63,7 @@ class Train:
     checkpointing: NonNegativeInt = field(default=0, metadata={"added": 0})
     accumulation: PositiveInt = field(default=1, metadata={"added": 1})
     cuda_graphs: bool = field(default=False, metadata={"added": False})
+    keep_heads: bool = field(default=False, metadata={"added": False})
     distribution: Distribution = field(default="ddp", metadata={"added": "ddp"})
     start: StoredWeights | None = field(default=None, metadata={"added": None})
 

@@ -1,10 +1,12 @@
 """Changes to graphs of compiled steps."""
 
+import pytest
 import torch
 from torch import fx
 from torch.utils.checkpoint import CheckpointPolicy
 
-from framework.training.graph_passes import keep_costly
+from framework.training.graph_passes import LeanGraph, keep_costly
+from kernels import head_norm
 
 ATTENTION = torch.ops.aten._scaled_dot_product_cudnn_attention.default
 
@@ -18,3 +20,17 @@ def test_attention_is_marked_and_nothing_else():
     marked = {node for node in graph.nodes if "recompute" in node.meta}
     assert marked == {attention}
     assert attention.meta["recompute"] == CheckpointPolicy.MUST_SAVE
+
+
+@pytest.mark.parametrize("keeping", [False, True])
+def test_normalised_heads_are_kept_if_asked_for(keeping):
+    graph = fx.Graph()
+    qkv = graph.placeholder("qkv")
+    heads = graph.call_function(head_norm.forward_op, (qkv, None, qkv, qkv, 1, 1e-6))
+    graph.output(heads)
+    keep_costly(graph, heads=keeping)
+    assert ("recompute" in heads.meta) is keeping
+
+
+def test_the_compilers_cache_knows_what_is_kept():
+    assert LeanGraph(keep_heads=True).uuid() != LeanGraph().uuid()
