@@ -47,11 +47,13 @@ def test_one_cotangent(blocks, cotangents):
     assert worst_joint(args) < EXACT
 
 
-def test_other_blocks_that_were_tuned_are_not_taken(blocks):
+@pytest.mark.parametrize("tuned", [(32, 32, 4, 1, 0), (ROWS, ROWS, 4, 1, 1)])
+def test_tuned_settings(blocks, tuned):
+    """Of other blocks they are not taken; and descriptors are read through."""
     args = arguments((1, 70, 2, 16), torch.float32, True, "cpu")
     case = tuning.Case("query", "interpreter", torch.float32, 16, 128, False, 3)
     for kernel in ("query", "key"):
-        tuning.record(replace(case, kernel=kernel), tuning.Settings(32, 32, 4, 1))
+        tuning.record(replace(case, kernel=kernel), tuning.Settings(*tuned))
     assert len(joint_op(*args)[2]) == 2
     assert worst_joint(args) < EXACT
 
