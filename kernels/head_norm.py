@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from kernels.errors import check_fused
+from kernels.head_norm_joint import run_joint_backward
 from kernels.head_norm_launch import parts_of, run_backward, run_forward
 from kernels.launch import INTERPRETED
 from kernels.operations import (
@@ -38,8 +39,16 @@ NORMS.define(
     "Tensor? dtv, float eps) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     tags=TAGS,
 )
+NORMS.define(  # only a compiled graph calls it, where framework.training.graph_joins puts it
+    "attention_head_norm_backward(Tensor? do, Tensor? dto, Tensor q, Tensor k, Tensor v, "
+    "Tensor? tq, Tensor? tk, Tensor? tv, Tensor o, Tensor to, Tensor lse, Tensor mu, "
+    f"float scale, bool causal, bool tf32, {_INPUTS}, float eps) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    tags=TAGS,
+)
 forward_op = torch.ops.tvmlab_norm.head_norm.default
 backward_op = torch.ops.tvmlab_norm.head_norm_backward.default
+joint_op = torch.ops.tvmlab_norm.attention_head_norm_backward.default
 _last_pass = LastPass(backward_op, NORM)
 
 
@@ -135,3 +144,7 @@ implement(
     passing_through(forward_op, _HeadNorm, 4, _with_values, NORM), NORM,
 )  # fmt: skip
 implement(NORMS, "head_norm_backward", run_backward, _last_pass.rule, NORM)
+implement(
+    NORMS, "attention_head_norm_backward", run_joint_backward,
+    LastPass(joint_op, NORM).rule, NORM,
+)  # fmt: skip

@@ -8,6 +8,8 @@ stride from token to token; outputs lie dense. All arithmetic is in float32. Tan
 import triton
 import triton.language as tl
 
+from kernels.head_norm_epilogue import norm_backward
+
 
 @triton.jit
 def _load(source: tl.tensor, offsets: tl.tensor, inside: tl.tensor) -> tl.tensor:
@@ -81,23 +83,17 @@ def head_norm_backward_kernel(
         out = far * dstride + within
         u = _load(x, far * stride + within, inside)
         v = _load(dy, dense, inside)
-        r = tl.rsqrt(tl.sum(u * u, 1) / D + eps)[:, None]
-        cubed = r * r * r
-        dn = v * s
-        ds += v * r * u
+        tu = u
+        tv = v
         if tx is not None:
             tu = _load(tx, far * tstride + within, inside)
             tv = _load(dty, dense, inside)
-            mean = (tl.sum(u * tu, 1) / D)[:, None]
-            dtn = tv * s
-            ds += tv * r * (tu - r * r * mean * u)
-            # By r' = -r³ mean(x x'), and by r in all of it.
-            dtr = tl.sum(dtn * u, 1)[:, None]
-            dr = tl.sum(dn * u + dtn * tu, 1)[:, None] - 3.0 * r * r * mean * dtr
-            down = r * dn - cubed * mean * dtn - cubed / D * (dr * u + dtr * tu)
-            _store(dtx, out, r * dtn - cubed / D * dtr * u, inside)
-        else:
-            down = r * dn - cubed / D * tl.sum(dn * u, 1)[:, None] * u
+        down, tdown, of_s = norm_backward(
+            u, tu, v, tv, s, token < tokens, eps, D, tx is not None
+        )  # fmt: skip
+        ds += of_s
+        if tx is not None:
+            _store(dtx, out, tdown, inside)
         _store(dx, out, down, inside)
         bias += down
         if dv is not None:

@@ -11,6 +11,7 @@ Hopper (hopper.py).
 import triton
 import triton.language as tl
 
+from kernels.head_norm_epilogue import rows_inside, store_sum, store_through_norm
 from kernels.tiles import (
     exponential,
     head_offset,
@@ -113,6 +114,8 @@ def key_kernel(
     do_src: tl.tensor, dto_src: tl.tensor,
     lse_src: tl.tensor, mu_src: tl.tensor, d1_src: tl.tensor, d2_src: tl.tensor,
     dk_dst: tl.tensor, dtk_dst: tl.tensor, dv_dst: tl.tensor, dtv_dst: tl.tensor,
+    x_src: tl.tensor, tx_src: tl.tensor, s_src: tl.tensor,
+    of_scale_dst: tl.tensor, of_bias_dst: tl.tensor, of_v_bias_dst: tl.tensor,
     stride_qb: tl.tensor, stride_qh: tl.tensor, stride_qn: tl.tensor,
     stride_kb: tl.tensor, stride_kh: tl.tensor, stride_kn: tl.tensor,
     stride_vb: tl.tensor, stride_vh: tl.tensor, stride_vn: tl.tensor,
@@ -126,9 +129,12 @@ def key_kernel(
     H: tl.tensor, Nq: tl.tensor, Nk: tl.tensor, scale: tl.tensor, exponent_scale: tl.tensor,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
     CAUSAL: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
-    WITH_K: tl.constexpr, WITH_V: tl.constexpr,
+    WITH_K: tl.constexpr, WITH_V: tl.constexpr, EPS: tl.constexpr,
 ) -> None:  # fmt: skip
-    """One program: BLOCK_N keys of one head. Grid: (B * H * ceil(Nk / BLOCK_N),)."""
+    """One program: BLOCK_N keys of one head. Grid: (B * H * ceil(Nk / BLOCK_N),).
+
+    Where there is x, k is its norm: dk and dk' are then the gradients of x and x', EPS the norm's.
+    """
     HAS_TK: tl.constexpr = tk_src is not None
     HAS_TV: tl.constexpr = tv_src is not None
     blocks = tl.cdiv(Nk, BLOCK_N)
@@ -184,7 +190,7 @@ def key_kernel(
         )  # fmt: skip
 
     dk, dtk, dv, dtv = sums
-    if WITH_K:
+    if WITH_K and x_src is None:
         dk_off = head_offset(b, h, stride_dkb, stride_dkh)
         dk_head = (dk_dst, dk_off, stride_dkn)
         store_tile(dk_head, start_n, Nk, dk * scale, D, BLOCK_N, BLOCK_D, PRECISION)
@@ -198,3 +204,11 @@ def key_kernel(
         if HAS_TV:
             dtv_head = (dtv_dst, dv_off, stride_dvn)
             store_tile(dtv_head, start_n, Nk, dtv, D, BLOCK_N, BLOCK_D, PRECISION)
+    if x_src is not None:  # after values, whose registers it takes
+        dv = rows_inside(dv, start_n, Nk, BLOCK_N)
+        store_sum(of_v_bias_dst, dv, b, h, 3 * H, start_n, Nk, D, BLOCK_N, BLOCK_D)
+        store_through_norm(
+            (x_src, tx_src, s_src, of_scale_dst, of_bias_dst), (dk_dst, dtk_dst),
+            (head_offset(b, h, stride_dkb, stride_dkh), stride_dkn), dk * scale, dtk * scale,
+            b, h, H, start_n, Nk, D, BLOCK_N, BLOCK_D, EPS, PRECISION,
+        )  # fmt: skip

@@ -17,6 +17,8 @@ from kernels.launcher import Plan, addresses
 from kernels.layouts import adjacent, empty_in_layout_of, empty_statistics
 from kernels.query_kernel import query_kernel
 
+Pointers = tuple[Tensor | None, ...]
+
 LOG2_E = 1.0 / math.log(2.0)
 FUNCTIONS = {
     "forward": forward_kernel, "query": query_kernel,
@@ -33,11 +35,15 @@ def _device_name(device: torch.device) -> str:
 
 
 class Options(NamedTuple):
-    """How: the scale a of the logits, the causal mask, and tf32 products."""
+    """How: the scale a of the logits, the causal mask, tf32 products, and eps of a norm.
+
+    With eps the backward's kernels go on through the norm that queries and keys come from.
+    """
 
     scale: float
     causal: bool
     tf32: bool
+    eps: float | None = None
 
 
 class Inputs(NamedTuple):
@@ -93,14 +99,14 @@ def padded(D: int) -> int:
 
 
 def _launch(
-    kernel: str, read: tuple[Tensor | None, ...], other: tuple[Tensor | None, ...],
-    strided: tuple[Tensor | None, ...], inputs: Inputs, options: Options,
+    kernel: str, read: Pointers, other: Pointers,
+    strided: Pointers, inputs: Inputs, options: Options,
     settings: tuning.Settings | None,
 ) -> None:  # fmt: skip
     """Launch a kernel of tuning.KERNELS; the tensors `read` may go through TMA."""
     q, k = inputs[:2]
     if is_traced(q):
-        _compile_ahead(kernel, (*read, *other), strided, inputs, options)
+        _compile_ahead(kernel, (*read, *other), strided, inputs, options, settings)
         return
     where = addresses(*read, *other)
     strides = tuple([None if x is None else x.stride() for x in strided])
@@ -119,13 +125,13 @@ def _launch(
 
 
 def _compile_ahead(
-    kernel: str, pointers: tuple[Tensor | None, ...], strided: tuple[Tensor | None, ...],
-    inputs: Inputs, options: Options,
+    kernel: str, pointers: Pointers, strided: Pointers,
+    inputs: Inputs, options: Options, settings: tuning.Settings | None,
 ) -> None:  # fmt: skip
     """Begin to compile a kernel that takes pointers; descriptors need memory to describe."""
     if inputs.q.device.type != "cuda" or not torch.cuda.is_available():
         return
-    settings = tuning.choose(case_of(kernel, inputs, options))
+    settings = settings or tuning.choose(case_of(kernel, inputs, options))
     if settings.tma or _masked(inputs):
         return
     plan = _plan(kernel, (), strided, inputs, options, settings)
@@ -139,7 +145,7 @@ def _masked(inputs: Inputs) -> bool:
 
 
 def _plan(
-    kernel: str, read: tuple[Tensor | None, ...], strided: tuple[Tensor | None, ...],
+    kernel: str, read: Pointers, strided: Pointers,
     inputs: Inputs, options: Options, settings: tuning.Settings | None,
 ) -> Plan:  # fmt: skip
     """Everything about a launch that follows from layouts, options and settings."""
@@ -153,7 +159,9 @@ def _plan(
         strides += (0, 0, 0) if x is None else x.stride()[:3]
     tma = (settings.tma == 1 or _masked(inputs)) and all(x is None or describable(x) for x in read)
     rows = [settings.block_n if i in (1, 2, 4, 5) else settings.block_m for i in range(8)]
-    passes = {"WITH_K": kernel != "key_v", "WITH_V": kernel != "key_k"} if over_keys else {}
+    more: dict[str, object] = {} if kernel == "forward" else {"EPS": options.eps}
+    if over_keys:
+        more = {"WITH_K": kernel != "key_v", "WITH_V": kernel != "key_k", **more}
     return Plan(
         grid=B * H * -(-tokens // block),
         numbers=(*strides, H, Nq, Nk, options.scale, options.scale * LOG2_E),
@@ -165,7 +173,7 @@ def _plan(
             "CAUSAL": options.causal,
             "PRECISION": "wide" if INTERPRETED else "tf32" if options.tf32 else "ieee",
             "TMA": tma,
-            **passes,
+            **more,
             "num_warps": settings.warps,
             "num_stages": settings.stages,
         },
@@ -189,16 +197,23 @@ def run_query_pass(
     inputs: Inputs, outputs: Outputs, options: Options, settings: tuning.Settings | None = None
 ) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor]]:
     """dq, dq' (None without tq), and the row sums D1, D2 (B, H, Nq)."""
-    q = inputs.q
-    dq = empty_in_layout_of(q)
+    dq = empty_in_layout_of(inputs.q)
     dtq = None if inputs.tq is None else torch.empty_like(dq)
+    return dq, dtq, fill_query_grads(inputs, outputs, dq, dtq, options, settings)
+
+
+def fill_query_grads(
+    inputs: Inputs, outputs: Outputs, dq: Tensor, dtq: Tensor | None, options: Options,
+    settings: tuning.Settings | None = None, norm: Pointers = (None,) * 5,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Fill dq and dq', give D1 and D2; `norm` as head_norm_epilogue.store_through_norm takes it."""
     sums = (torch.empty_like(outputs.mu), torch.empty_like(outputs.mu))
     o, to, lse, mu, do, dto = outputs
     _launch(
-        "query", (*inputs, do, dto), (o, to, lse, mu, *sums, dq, dtq),
+        "query", (*inputs, do, dto), (o, to, lse, mu, *sums, dq, dtq, *norm),
         (*inputs, do, dto, o, dq), inputs, options, settings,
     )  # fmt: skip
-    return dq, dtq, sums
+    return sums
 
 
 class KeyGrads(NamedTuple):
@@ -220,10 +235,12 @@ def empty_key_grads(inputs: Inputs) -> KeyGrads:
 def run_key_pass(
     kernel: str, inputs: Inputs, outputs: Outputs, sums: tuple[Tensor, Tensor], grads: KeyGrads,
     options: Options, settings: tuning.Settings | None = None,
+    norm: Pointers = (None,) * 6,
 ) -> None:  # fmt: skip
     """Fill dk, dk' ("key_k"), dv, dv' ("key_v") or all four ("key").
 
-    Gluon's "key_k" runs where hopper.takes it and no `settings` ask for Triton's.
+    Gluon's "key_k" runs where hopper.takes it and no `settings` ask for Triton's. `norm` is of
+    "key" alone: as head_norm_epilogue.store_through_norm takes it, and where sums of dv go.
     """
     read = (*inputs, outputs.do, outputs.dto)
     statistics = (outputs.lse, outputs.mu, *sums)
@@ -234,7 +251,7 @@ def run_key_pass(
             hopper.run(tensors, statistics, options.scale)
             return
     _launch(
-        kernel, read, (*statistics, *grads),
+        kernel, read, (*statistics, *grads, *norm),
         (*read, grads.dk, grads.dv), inputs, options, settings,
     )  # fmt: skip
 

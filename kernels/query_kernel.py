@@ -14,6 +14,7 @@ D1 = rowsum(P∘dO' v^T) and D2 = rowsum(P∘(H + dO' v^T∘R)) from a pass of t
 import triton
 import triton.language as tl
 
+from kernels.head_norm_epilogue import store_through_norm
 from kernels.tiles import (
     any_flag,
     exponential,
@@ -134,6 +135,8 @@ def query_kernel(
     lse_src: tl.tensor, mu_src: tl.tensor,
     d1_dst: tl.tensor, d2_dst: tl.tensor,
     dq_dst: tl.tensor, dtq_dst: tl.tensor,
+    x_src: tl.tensor, tx_src: tl.tensor, s_src: tl.tensor,
+    of_scale_dst: tl.tensor, of_bias_dst: tl.tensor,
     stride_qb: tl.tensor, stride_qh: tl.tensor, stride_qn: tl.tensor,
     stride_kb: tl.tensor, stride_kh: tl.tensor, stride_kn: tl.tensor,
     stride_vb: tl.tensor, stride_vh: tl.tensor, stride_vn: tl.tensor,
@@ -146,9 +149,12 @@ def query_kernel(
     stride_dqb: tl.tensor, stride_dqh: tl.tensor, stride_dqn: tl.tensor,
     H: tl.tensor, Nq: tl.tensor, Nk: tl.tensor, scale: tl.tensor, exponent_scale: tl.tensor,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-    CAUSAL: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
+    CAUSAL: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr, EPS: tl.constexpr,
 ) -> None:  # fmt: skip
-    """One program: BLOCK_M queries of one head. Grid: (B * H * ceil(Nq / BLOCK_M),)."""
+    """One program: BLOCK_M queries of one head. Grid: (B * H * ceil(Nq / BLOCK_M),).
+
+    Where there is x, q is its norm: dq and dq' are then the gradients of x and x', EPS the norm's.
+    """
     HAS_TQ: tl.constexpr = tq_src is not None
     HAS_DO: tl.constexpr = do_src is not None
     HAS_DTO: tl.constexpr = dto_src is not None
@@ -224,8 +230,15 @@ def query_kernel(
 
     dq, dtq = sums
     dq_off = head_offset(b, h, stride_dqb, stride_dqh)
-    dq_head = (dq_dst, dq_off, stride_dqn)
-    store_tile(dq_head, start_m, Nq, dq * scale, D, BLOCK_M, BLOCK_D, PRECISION)
-    if HAS_TQ:
-        dtq_head = (dtq_dst, dq_off, stride_dqn)
-        store_tile(dtq_head, start_m, Nq, dtq * scale, D, BLOCK_M, BLOCK_D, PRECISION)
+    if x_src is not None:
+        store_through_norm(
+            (x_src, tx_src, s_src, of_scale_dst, of_bias_dst), (dq_dst, dtq_dst),
+            (dq_off, stride_dqn), dq * scale, dtq * scale, b, h, H, start_m, Nq,
+            D, BLOCK_M, BLOCK_D, EPS, PRECISION,
+        )  # fmt: skip
+    else:
+        dq_head = (dq_dst, dq_off, stride_dqn)
+        store_tile(dq_head, start_m, Nq, dq * scale, D, BLOCK_M, BLOCK_D, PRECISION)
+        if HAS_TQ:
+            dtq_head = (dtq_dst, dq_off, stride_dqn)
+            store_tile(dtq_head, start_m, Nq, dtq * scale, D, BLOCK_M, BLOCK_D, PRECISION)

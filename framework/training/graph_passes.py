@@ -13,10 +13,10 @@ from torch._inductor.custom_graph_pass import CustomGraphPass
 from torch._inductor.pattern_matcher import stable_topological_sort
 from torch.utils.checkpoint import CheckpointPolicy
 
+from framework.training.graph_joins import join_head_norms
+from framework.training.graph_nodes import NORMS, SHAPES, VIEWS, calls, number_of
+
 _aten = torch.ops.aten
-_NORMS = "tvmlab_norm"  # the namespace of our own kernels but attention's
-_SHAPES = (_aten.alias.default, _aten.detach.default, _aten.view.default)  # the order stays
-_VIEWS = (*_SHAPES, _aten.permute.default)
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,13 @@ class LeanGraph(CustomGraphPass):
         if not self._keep_heads:
             make_plain_again(graph)
         stable_topological_sort(graph)
+        join_head_norms(graph)
         keep_costly(graph, self._keep_heads)
 
     def uuid(self) -> str:
         """Return what the compiler's cache knows this pass by."""
         kept = "cuDNN attention and custom operations" + ", heads" * self._keep_heads
-        return f"tvmlab: keep {kept}, {_OPERATIONS}"
+        return f"tvmlab: keep {kept}, join head norms, {_OPERATIONS}"
 
 
 def keep_costly(graph: fx.Graph, heads: bool = False) -> None:
@@ -82,7 +83,7 @@ def keep_costly(graph: fx.Graph, heads: bool = False) -> None:
     custom operations too, but cost little more than reading what they would have kept; that of
     `heads` is kept if asked for.
     """
-    norms = _calls(graph, "head_norm") if heads else []
+    norms = calls(graph, "head_norm") if heads else []
     for node in graph.nodes:
         if _is_costly(node.target) or node in norms:
             node.meta["recompute"] = CheckpointPolicy.MUST_SAVE
@@ -94,11 +95,11 @@ def give_again(graph: fx.Graph, operation: _Operation) -> None:
     The layer behind it needs them for the gradient of its weights. The backward has all that they
     follow from in registers: that costs a write, a second forward all it reads too.
     """
-    forwards = {operation.inputs_of(n): n for n in _calls(graph, operation.forward)}
-    for backward in _calls(graph, f"{operation.forward}_backward"):
+    forwards = {operation.inputs_of(n): n for n in calls(graph, operation.forward)}
+    for backward in calls(graph, f"{operation.forward}_backward"):
         forward = forwards.get(operation.inputs_of(backward))
         for result in [] if forward is None else list(forward.users):
-            number = _number(result)
+            number = number_of(result)
             place = operation.results.get(number)
             if place is not None and not (number % 2 and backward.args[1] is None):
                 again = _output(graph, backward, place, result.meta["val"])
@@ -111,8 +112,8 @@ def give_sums(graph: fx.Graph, operation: _Operation) -> None:
     if operation.sums is None:
         return
     gradient, parts = operation.sums
-    for backward in _calls(graph, f"{operation.forward}_backward"):
-        rows = [user for user in backward.users if _number(user) == gradient]
+    for backward in calls(graph, f"{operation.forward}_backward"):
+        rows = [user for user in backward.users if number_of(user) == gradient]
         for total in [each for node in rows for each in _sums_over_rows(node)]:
             sums = _output(graph, backward, parts, backward.meta["val"][parts])
             with graph.inserting_before(total):
@@ -128,8 +129,8 @@ def make_plain_again(graph: fx.Graph) -> None:
 
     The norm cannot be run again as it was: its tangents are not kept. Queries and keys would be.
     """
-    for norm in _calls(graph, "head_norm"):
-        used = {_number(each): each for each in norm.users if _serves_backward(each)}
+    for norm in calls(graph, "head_norm"):
+        used = {number_of(each): each for each in norm.users if _serves_backward(each)}
         if norm.args[1] is None or not used or any(number % 2 for number in used):
             continue
         with graph.inserting_after(norm):
@@ -145,19 +146,9 @@ def _serves_backward(node: fx.Node) -> bool:
     """Return whether something in the backward pass reads a node, or a view of it."""
     return any(
         user.meta.get("partitioner_tag") == "is_backward"
-        or (user.target in _VIEWS and _serves_backward(user))
+        or (user.target in VIEWS and _serves_backward(user))
         for user in node.users
     )
-
-
-def _calls(graph: fx.Graph, name: str) -> list[fx.Node]:
-    return [node for node in graph.nodes if str(node.target) == f"{_NORMS}.{name}.default"]
-
-
-def _number(output: fx.Node) -> int:
-    """Return which of an operation's outputs this is; those of a tangent are odd."""
-    number: Any = output.args[1]
-    return int(number)
 
 
 def _output(graph: fx.Graph, backward: fx.Node, place: int, value: object) -> fx.Node:
@@ -187,7 +178,7 @@ def _call(graph: fx.Graph, target: Callable[..., Any], node: fx.Node, *more: Any
 def _sums_over_rows(node: fx.Node) -> Iterator[fx.Node]:
     """Yield sums over all axes but the last, those behind views too."""
     for user in node.users:
-        if user.target in _SHAPES and user.meta["val"].shape[-1] == node.meta["val"].shape[-1]:
+        if user.target in SHAPES and user.meta["val"].shape[-1] == node.meta["val"].shape[-1]:
             yield from _sums_over_rows(user)
         elif user.target is _aten.sum.dim_IntList:
             axes: Any = user.args[1]
@@ -201,17 +192,17 @@ def _hand_over(graph: fx.Graph, before: fx.Node, now: fx.Node) -> None:
     for user in list(before.users):
         if user.meta.get("partitioner_tag") == "is_backward":
             user.replace_input_with(before, now)
-        elif user.target in _VIEWS:
+        elif user.target in VIEWS:
             with graph.inserting_after(now):
                 view = graph.node_copy(user, lambda x: now if x is before else x)
             view.meta["partitioner_tag"] = "is_backward"
             _hand_over(graph, user, view)
-    if not now.users and now.target in _VIEWS:
+    if not now.users and now.target in VIEWS:
         graph.erase_node(now)
 
 
 def _behind_views(x: object) -> object:
-    while isinstance(x, fx.Node) and x.target in _SHAPES:
+    while isinstance(x, fx.Node) and x.target in SHAPES:
         x = x.args[0]
     return x
 
@@ -221,5 +212,5 @@ def _is_costly(target: object) -> bool:
         return True
     return isinstance(target, torch._ops.OpOverload) and (
         target is _aten._scaled_dot_product_cudnn_attention.default
-        or target.namespace not in ("aten", "prim", "prims", _NORMS)
+        or target.namespace not in ("aten", "prim", "prims", NORMS)
     )

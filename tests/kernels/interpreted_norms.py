@@ -10,11 +10,11 @@ from components.modulation_norms.rms import ModulationRMS
 from components.normalizations.rms import RMS
 from components.qk_norms.rms import QKRMS
 from framework.passes import block_jvp
-from framework.training.graph_passes import LeanGraph
 from kernels import flash_attention
 from kernels.gelu import gelu
 from kernels.head_norm import head_norm
 from kernels.modulated_norm import modulated_norm
+from tests.kernels.lean_compiler import lean
 from tests.kernels.norm_checks import (
     EPS,
     EXACT,
@@ -157,27 +157,6 @@ def test_scales_of_heads_have_no_tangents():
         )
 
 
-def lean(backwards):
-    """A compiler of nothing but what LeanGraph and the partitioner do; keeps backward graphs."""
-    from functorch.compile import make_boxed_func
-    from torch._dynamo.backends.common import aot_autograd
-    from torch._functorch.partitioners import min_cut_rematerialization_partition
-
-    def partition(module, *args, **kwargs):
-        LeanGraph()(module.graph)
-        return min_cut_rematerialization_partition(module, *args, **kwargs)
-
-    def backward(module, inputs):
-        backwards.append(module)
-        return make_boxed_func(module.forward)
-
-    return aot_autograd(
-        fw_compiler=lambda module, inputs: make_boxed_func(module.forward),
-        bw_compiler=backward,
-        partition_fn=partition,
-    )
-
-
 @pytest.mark.parametrize("detached", [False, True])
 def test_a_backward_pass_has_norms_give_again_and_is_right(detached):
     torch.compiler.reset()
@@ -213,6 +192,8 @@ def test_a_backward_pass_has_norms_give_again_and_is_right(detached):
     assert "tvmlab_norm.modulated_norm.default" not in targets
     assert targets.count("tvmlab_norm.gelu_backward.default") == 1
     assert "tvmlab_norm.gelu.default" not in targets
+    assert targets.count("tvmlab_norm.attention_head_norm_backward.default") == 1
+    assert "tvmlab_norm.head_norm_backward.default" not in targets
     assert targets.count("tvmlab_norm.head_norm.default") == 1  # queries and keys are not kept
 
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from kernels import ahead
+from kernels import ahead, head_norm_joint
 from kernels.modulated_norm import modulated_norm
 from kernels.modulated_norm_kernels import modulated_norm_forward_kernel
+from tests.kernels.joint_checks import arguments, worst_joint
 from tests.kernels.norm_checks import EPS, EXACT, worst_gelu, worst_heads, worst_modulated
 
 pytestmark = [
@@ -36,6 +37,14 @@ def test_head_norm(shape, dual, dtype):
 @pytest.mark.parametrize("shape", [(4, 64, 4608), (3, 17, 200)])
 def test_gelu(shape, dual, dtype):
     assert worst_gelu(shape, dtype, dual, False, "cuda") < 2 * LIMIT[dtype]
+
+
+@pytest.mark.parametrize("dual", [False, True])
+@pytest.mark.parametrize("shape", [(2, 256, 12, 64), (2, 250, 12, 64), (1, 1024, 2, 64)])
+def test_joint_backward(monkeypatch, shape, dual):
+    args = arguments(shape, torch.bfloat16, dual, "cuda")
+    monkeypatch.setattr(head_norm_joint, "attention_jvp_backward", None)  # no way round
+    assert worst_joint(args) < 6e-3
 
 
 @pytest.mark.parametrize("dual", [False, True])

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("checks", ["interpreted.py", "interpreted_norms.py"])
+@pytest.mark.parametrize(
+    "checks", ["interpreted.py", "interpreted_norms.py", "interpreted_joint.py"]
+)
 def test_kernels_in_the_interpreter(checks):
     file = Path(__file__).with_name(checks)
     run = subprocess.run(

@@ -1,0 +1,24 @@
+"""What changes to compiled graphs share: our own operations in them, and what are views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+_aten = torch.ops.aten
+NORMS = "tvmlab_norm"  # the namespace of our own kernels but attention's
+SHAPES = (_aten.alias.default, _aten.detach.default, _aten.view.default)  # the order stays
+VIEWS = (*SHAPES, _aten.permute.default)
+
+
+def calls(graph: fx.Graph, name: str) -> list[fx.Node]:
+    """Return the calls of one of our operations, attention aside."""
+    return [node for node in graph.nodes if str(node.target) == f"{NORMS}.{name}.default"]
+
+
+def number_of(output: fx.Node) -> int:
+    """Return which of an operation's outputs this is; those of a tangent are odd."""
+    number: Any = output.args[1]
+    return int(number)
