@@ -28,10 +28,11 @@ def check(settings: Mapping[str, Any], processes: int) -> None:
         UserError: they cannot share a batch, or it replays what one process does on its own.
     """
     micro_batches(settings["train.batch_size"], settings["train.accumulation"], processes)
-    if processes > 1 and settings["train.cuda_graphs"]:
+    shards = processes > 1 and settings["train.distribution"] == "fsdp"
+    if shards and settings["train.cuda_graphs"]:
         raise UserError(
-            "train.cuda_graphs replays what one process does on its own: set it to False for "
-            f"{processes} processes"
+            "train.cuda_graphs replays what a process does on its own, and weights in shards are "
+            f"gathered from all {processes}: set it to False, or train.distribution to 'ddp'"
         )
 
 

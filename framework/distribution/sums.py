@@ -57,7 +57,7 @@ class GradientSums:
         self._sums.clear()
 
     def finish(self) -> None:
-        """Send what has not left, and let the device wait for all sums.
+        """Send what has not left, all where nothing began, and let the device wait for all sums.
 
         What took no part in the loss here counts as zero in the sum, and gets the sum if it took
         part in any other process: as on a single one, a gradient is missing where none is.
@@ -70,6 +70,7 @@ class GradientSums:
             summed.wait()
         for parameter in taking.elsewhere():
             parameter.grad = self._missing[parameter]
+        self._sent = 0
         self._sums.clear()
         self._missing.clear()
 

@@ -46,18 +46,29 @@ class Gradients:
 
     def __call__(self, batch: Batch) -> Summary:
         """Run forward and backward passes on this process's part of the global batch."""
+        return self.of_all(self.own(batch))
+
+    def own(self, batch: Batch, sending: bool = True) -> LossTerms:
+        """Add the gradient of this process's part of the batch, and return the terms of that part.
+
+        With `sending` gradients may leave for other processes as soon as they are complete.
+        """
         size = len(batch.x0) * self.world.size
         totals, parts = [], []
         for number, piece in enumerate(micro_batches(batch, self.pieces), start=1):
             terms = observed_terms(self.loss, piece, self.evaluate)
             with section("backward"):
-                self.placement.before_backward(last=number == self.pieces)
+                self.placement.before_backward(last=sending and number == self.pieces)
                 self.scale(terms.total.sum() / size).backward()
             totals.append(terms.total.detach())
             parts.append(terms.parts)
+        return _joined(totals, parts)
+
+    def of_all(self, own: LossTerms) -> Summary:
+        """Let gradients be those of all processes, and return what their terms come to."""
         with section("backward"):
             self.placement.reduce()
-        terms = self._everyones(_joined(totals, parts))
+        terms = self._everyones(own)
         return Summary(terms.total.mean(), reduced(terms))
 
     def _everyones(self, terms: LossTerms) -> LossTerms:
@@ -115,12 +126,15 @@ def micro_batches(batch: Batch, pieces: int) -> Iterator[Batch]:
 class GraphedGradients:
     """Replays `Gradients` from a CUDA graph, recorded after a few steps.
 
-    One launch stands for the thousands of a step, which bound small networks. What the loss reads
-    of a batch lies at fixed addresses, and so do the gradients, which each replay overwrites.
+    One launch stands for the thousands of a step, which bound small networks, and large ones where
+    the host is slow. What the loss reads of a batch lies at fixed addresses, and so do the
+    gradients, which each replay overwrites. What several processes do together comes after it: over
+    NVLink sums that wait cost no more than those that hold up the matrix products beside them.
     """
 
     def __init__(self, gradients: Gradients, model: nn.Module) -> None:
         self._gradients = gradients
+        self._alone = gradients.world.size == 1
         self._parameters = list(model.parameters())
         self._seen = 0
         self._held: _HeldBatch | None = None
@@ -140,7 +154,8 @@ class GraphedGradients:
         self._recorded.graph.replay()
         for parameter, gradient in zip(self._parameters, self._recorded.found, strict=True):
             parameter.grad = gradient
-        return self._recorded.summary
+        found = self._recorded.result
+        return found if isinstance(found, Summary) else self._gradients.of_all(found)
 
     def _beside(self, batch: Batch) -> Summary:
         """Run on another stream, as a recording does."""
@@ -153,16 +168,20 @@ class GraphedGradients:
 
     def _record(self, batch: Batch) -> _Recorded:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            summary = self._gradients(batch)
-        return _Recorded(graph, summary, [parameter.grad for parameter in self._parameters])
+        # Of several processes each has a thread that looks after what was sent: it may go on.
+        mode = "global" if self._alone else "thread_local"
+        with torch.cuda.graph(graph, capture_error_mode=mode):
+            result = (
+                self._gradients(batch) if self._alone else self._gradients.own(batch, sending=False)
+            )
+        return _Recorded(graph, result, [parameter.grad for parameter in self._parameters])
 
 
 class _Recorded(NamedTuple):
     """A graph and where its results lie after a replay."""
 
     graph: torch.cuda.CUDAGraph
-    summary: Summary
+    result: Summary | LossTerms
     found: list[Tensor | None]
 
 

@@ -158,8 +158,7 @@ def settings(path: Path, processes: int, arguments: argparse.Namespace) -> str:
             f"datasets.latents.std = {STD}",
         )
     )
-    extra = ["train.cuda_graphs = False"] * (processes > 1)
-    extra += ["train.compile = False"] * arguments.rehearse
+    extra = ["train.compile = False"] * arguments.rehearse
     extra += [f"train.batch_size = {images * processes}", *arguments.set]
     return gin_text(case, extra, arguments.rehearse)
 

@@ -98,14 +98,26 @@ class Session:
             if self.world.leads:
                 self.found[f"{name}/one"] = outcome(self.trained(*settings, world=ALONE))
 
+    def replayed(self):
+        """Train past the recording of a graph, in two micro-batches each, and one GPU plainly."""
+        settings = ("train.accumulation = 4",)
+        several = self.trained("train.cuda_graphs = True", *settings, steps=2 * STEPS)
+        self.found["replayed/ddp"] = outcome(several)
+        self.found["replayed/ddp alike"] = uneven.checked(several, self.world)
+        if self.world.leads:
+            one = self.trained(*settings, world=ALONE, steps=2 * STEPS)
+            self.found["replayed/one"] = outcome(one)
+
     def waiting(self):
         """Note what PyTorch says of steps that wait for their GPU."""
-        for kind in ("ddp", "fsdp"):
-            trainer, batches = self.trainer(f"train.distribution = '{kind}'")
-            advanced(trainer, batches, STEPS)
+        kinds = {kind: (f"train.distribution = '{kind}'",) for kind in ("ddp", "fsdp")}
+        kinds["replayed"] = ("train.cuda_graphs = True",)
+        for kind, settings in kinds.items():
+            trainer, batches = self.trainer(*settings)
+            advanced(trainer, batches, 2 * STEPS)
             torch.cuda.set_sync_debug_mode("error")
             try:
-                advanced(trainer, batches, 2 * STEPS)
+                advanced(trainer, batches, 3 * STEPS)
                 self.found[f"waited/{kind}"] = ""
             except RuntimeError as error:
                 self.found[f"waited/{kind}"] = str(error)
@@ -202,7 +214,7 @@ def one_sided(world):
 
     def broken(*args):
         dual, conditions, (tokens, condition) = embed_pair(*args)
-        return dual, conditions, (Broken.apply(tokens), condition)
+        return dual, conditions, (tokens, Broken.apply(condition))
 
     return Passes(embed_pair=broken)
 
@@ -280,6 +292,7 @@ def explore(path, device):
             session.compiling()
             session.found |= uneven.explore(world)
         else:
+            session.replayed()
             session.waiting()
         if world.leads:
             torch.save(session.found, path / "found.pt")

@@ -17,6 +17,10 @@ def test_what_took_part_in_another_process_only_is_trained_as_by_one_process(fou
     assert (weights["unused"] == 2).all()  # no weight decay where no process has a gradient
 
 
+def test_sums_that_wait_for_the_whole_backward_pass_are_the_same(found):
+    torch.testing.assert_close(found["everyone's later"], found["everyone's"], rtol=0, atol=0)
+
+
 def test_parts_of_a_loss_are_told_apart_by_name_and_may_be_absent_in_a_process(found):
     _, values = found["everyone's"][0][0][0]
     _, of_one = found["one's"][0][0]

@@ -130,6 +130,19 @@ def test_groups_of_several_arrive_where_they_belong(sent, layers, monkeypatch):
         is_twice(layers, expected)
 
 
+def test_what_is_not_asked_to_leave_early_leaves_in_the_end_at_every_step(sent, layers):
+    expected = gradients(layers)
+    placement = placed(layers)
+    placement.before_backward(last=False)
+    for step in (1, 2):
+        layers.zero_grad()
+        loss(layers).backward()
+        assert len(sent) == (step - 1) * len(expected)
+        placement.reduce()
+        assert len(sent) == step * len(expected)
+        is_twice(layers, expected)
+
+
 def test_groups_leave_in_their_order_whatever_completes_first(sent, layers):
     expected = gradients(layers)
     placement = placed(nn.ModuleList(reversed(layers)))  # the backward pass ends with group 0

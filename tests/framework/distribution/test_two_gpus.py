@@ -44,12 +44,12 @@ def assert_histories(several, one, **tolerance):
         assert values == pytest.approx(expected, **tolerance)
 
 
-def assert_weights(several, one, atol=1e-5):
+def assert_weights(several, one, steps=session.STEPS, atol=1e-5):
     assert several["weights"].keys() == one["weights"].keys()
     pairs = [(w, several["weights"][name]) for name, w in one["weights"].items()]
     off = torch.cat([(w - other).abs().flatten() for w, other in pairs])
     assert float((off > atol).double().mean()) < 1e-3
-    assert float(off.max()) < 2 * session.STEPS * RATE
+    assert float(off.max()) < 2 * steps * RATE
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
@@ -71,12 +71,18 @@ def test_bf16_agrees_within_its_precision(found, kind):
     assert_histories(found[f"bf16/{kind}"], found["bf16/one"], rel=2e-2, abs=1e-4)
 
 
+def test_replayed_steps_are_those_of_one_gpu(found):
+    assert_histories(found["replayed/ddp"], found["replayed/one"], rel=1e-4, abs=1e-6)
+    assert_weights(found["replayed/ddp"], found["replayed/one"], steps=2 * session.STEPS)
+    assert found["replayed/ddp alike"] == ""
+
+
 def test_compiled_and_eager_steps_agree(found):
     for kind in ("ddp", "fsdp"):
         assert_histories(found[f"compiled/{kind}"], found["plain/one"], rel=1e-3, abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+@pytest.mark.parametrize("kind", ["ddp", "fsdp", "replayed"])
 def test_no_step_waits_for_its_gpu(found, kind):
     assert found[f"waited/{kind}"] == ""
 

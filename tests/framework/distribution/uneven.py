@@ -110,9 +110,12 @@ def batch(step, world):
     return Batch(x0[own], noise[own], labels[own], EMPTY, lambda stream, width: None)
 
 
-def trained(world, **changes):
-    """Return a trainer after some steps."""
+def trained(world, waiting=False, **changes):
+    """Return a trainer after some steps; with `waiting` each is made alone, and summed up then."""
     made = trainer(world, **changes)
+    if waiting:
+        gradients = made._gradients
+        made._gradients = lambda batch: gradients.of_all(gradients.own(batch, sending=False))
     for step in range(1, STEPS + 1):
         made.train_step(batch(step, world))
     return made
@@ -132,6 +135,7 @@ def explore(world):
     """Return what happens."""
     two = trained(world)
     found = {"everyone's": world.everyones(outcome(two)), "alike": checked(two, world)}
+    found["everyone's later"] = world.everyones(outcome(trained(world, waiting=True)))
     with torch.no_grad():
         two.averages.networks["evaluation"].rare[3].nextafter_(torch.tensor(9.0 * world.rank))
     found["a bit apart"] = checked(two, world)

@@ -20,7 +20,9 @@ def refused(executor, *sets):
 def test_what_processes_cannot_do_is_refused_before_a_launch():
     two = "launch.processes = 2"
     assert "cannot share train.batch_size = 9" in refused("slurm", two, "train.batch_size = 9")
-    assert "train.cuda_graphs" in refused("slurm", two, "train.cuda_graphs = True")
+    assert "train.cuda_graphs" in refused(
+        "slurm", two, "train.cuda_graphs = True", "train.distribution = 'fsdp'"
+    )
     assert "this machine is one node" in refused("local", "launch.nodes = 2")
     assert "--executor inline runs in this process" in refused("inline", two)
     arms = {"a": {"launch.processes": 2, "train.batch_size": 8}}
