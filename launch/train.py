@@ -20,7 +20,7 @@ from framework import command
 from framework.configuration import Resolved
 from framework.distribution import World, placing
 from framework.errors import UserError
-from framework.launching import claims, outcomes, ranks
+from framework.launching import claims, outcomes, ranks, tasks
 from framework.training import State, experiment, folder, run
 
 
@@ -80,9 +80,10 @@ def train(given: argparse.Namespace) -> int:
 
 
 def share_cores(processes: int) -> None:
-    """Take a process's share of the threads, unless the environment says how many it has."""
+    """Take a process's share of the cores, of those that SLURM gave, unless it is told how many."""
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+        threads = torch.get_num_threads()
+        torch.set_num_threads(max(1, min(threads, tasks.cores_given() or threads) // processes))
 
 
 def folder_of(given: argparse.Namespace, resolved: Resolved) -> Path:

@@ -121,15 +121,24 @@ def _read(grid: GridResults, claim: Claim) -> _Read:
         if claim.equal:  # what both arms reached: a third that is cheaper has no say
             both = scored.curves["arm"].isin([claim.arm, claim.than])
             scores = at_budget(scored.curves[both], claim.equal).scores
-    matrix = score_matrix(scores).reindex([claim.arm, claim.than])
+    matrix, final = (score_matrix(s).reindex([claim.arm, claim.than]) for s in (scores, ends))
     judged = claim.relation in ("better", "worse")
     up = claim.relation in ("better", "higher")
     expected = (1.0 if up else -1.0) * (sign if judged else 1.0)
-    p, more, note = _losses(grid, claim, ends)
+    p, more, lost = _losses(grid, claim, ends)
+    note = "; ".join(filter(None, (lost, _uncommon(claim, matrix, final))))
     arm, than = matrix.T[claim.arm], matrix.T[claim.than]
     if not judged:
         return _Read(claim, arm, than, expected, note=note)
     return _Read(claim, arm, than, expected, p, -sign * more, note)
+
+
+def _uncommon(claim: Claim, matrix: pd.DataFrame, final: pd.DataFrame) -> str:
+    """Say of how many seeds both sides had evaluations around the equal cost, unless of all."""
+    seeds, of = (int(scores.notna().all().sum()) for scores in (matrix, final))
+    if not claim.equal or seeds == of:
+        return ""
+    return f"common {claim.equal} in {seeds} of {of} seeds" if seeds else f"no common {claim.equal}"
 
 
 def _losses(grid: GridResults, claim: Claim, scores: pd.DataFrame) -> tuple[float, float, str]:

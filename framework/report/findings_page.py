@@ -82,6 +82,11 @@ class Section:
     lost: str
 
     @property
+    def subject(self) -> str:
+        """The first sentence of the title."""
+        return self.title.partition(". ")[0]
+
+    @property
     def verdicts(self) -> str:
         """The verdicts with how many claims have each."""
         counts = Counter(row.word for row in self.rows)
@@ -260,7 +265,7 @@ def _name(grid: GridResults) -> str:
 def _drawn(
     analysis: Analysis, tested: Sequence[Outcome], base: Path, folder: Path
 ) -> list[Picture]:
-    """Draw the effects, and the curve of each scalar that a claim is about."""
+    """Draw the effects, the curve of each scalar that a claim is about, and metrics with bounds."""
     grid = analysis.grid
     stem = _name(grid)
     claimed = {o.claim.metric: None for o in tested if o.claim.summary and o.claim.metric}
@@ -271,6 +276,15 @@ def _drawn(
         drawings += [
             (f"{stem}_{tag.replace('/', '_')}", tag, figures.draw_scalar(analysis, tag))
             for tag in claimed
+        ]
+        drawings += [
+            (
+                f"{stem}_{o.claim.metric}",
+                f"{o.claim.metric} and {o.claim.than}",
+                figures.draw_bound(analysis, o.claim),
+            )
+            for o in tested
+            if o.claim.relation == "below" and o.pairs
         ]
         for name, title, figure in drawings:
             if figure is not None:

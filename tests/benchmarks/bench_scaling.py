@@ -124,7 +124,7 @@ def table(results: list[dict[str, Any]]) -> str:
             f"{r['median_ms']:.1f}",
             f"{r['images_per_second']:.1f}",
             f"{r['images_per_second'] / ones[0]:.2f}" if ones else "",
-            f"{r['reserved_gb']:.1f}",
+            f"{r['reserved_gb']:.1f}" if "reserved_gb" in r else "",
         )
         for r in good
     ]

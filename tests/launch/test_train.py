@@ -151,7 +151,13 @@ def test_bad_input_is_answered_and_nothing_is_written(binding, tmp_path, monkeyp
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("said", "threads"), [("", 2), ("6", 6)])
+SLURM = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "SLURM_TASKS_PER_NODE")
+
+
+@pytest.mark.parametrize(
+    ("said", "threads"),
+    [({}, 2), ({"OMP_NUM_THREADS": "6"}, 6), ({"SLURM_CPUS_PER_TASK": "3"}, 1)],
+)
 def test_processes_share_the_cores_unless_they_are_told(said, threads, tmp_path, monkeypatch):
     seen, before = [], torch.get_num_threads()
 
@@ -163,9 +169,10 @@ def test_processes_share_the_cores_unless_they_are_told(said, threads, tmp_path,
     monkeypatch.setattr(sys, "argv", [*command(tmp_path)[1:], "--processes", "3"])
     monkeypatch.setattr(ranks, "together", lambda count, begin, killed: begin())
     monkeypatch.setattr(placing, "check", check)  # here, and in a process of the run
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if said:
-        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    for name in ("OMP_NUM_THREADS", *SLURM):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
     torch.set_num_threads(6)
     try:
         with pytest.raises(SystemExit):

@@ -113,6 +113,28 @@ def test_at_equal_time_a_cheaper_third_arm_has_no_say():
     assert words([Claim("worse", "worse", "base", equal="time")], speed=speed) == ["same direction"]
 
 
+def paced(factors):
+    """Return a grid whose runs of `worse` take `factors` times their seconds, by seed."""
+    grid = build(Truth(effects=EFFECTS, seeds=5))
+    factor = grid.runs["seed"].map(factors).where(grid.runs["arm"] == "worse").fillna(1.0)
+    return replace(grid, runs=grid.runs.assign(seconds=factor * grid.runs["seconds"]))
+
+
+@pytest.mark.parametrize(
+    ("slow", "note", "pairs"),
+    [((), "", 5), ((1, 3), "common time in 3 of 5 seeds", 3), (range(5), "no common time", 0)],
+)
+def test_at_equal_time_runs_without_a_common_one_are_said_to_have_none(slow, note, pairs):
+    grid = paced({seed: 6.0 if seed in slow else 1.0 for seed in range(5)})  # evaluated five times
+    claims = [Claim("worse", "worse", "base", equal="time"), Claim("worse", "worse", "base")]
+    at_time, at_end = outcomes(grid, claims)
+    assert (at_time.note, at_time.pairs) == (note, pairs)
+    assert at_time.verdict == ("same direction" if pairs else "cannot tell")
+    assert at_end.verdict == "same direction" and at_end.note == ""
+    (alone,) = outcomes(grid, claims[:1])
+    assert (alone.note, alone.pairs) == (note, pairs)
+
+
 def test_an_unknown_arm_is_named():
     with pytest.raises(UserError, match=r"'wors'.*did you mean worse"):
         words([Claim("wors", "worse", "base")])
@@ -134,6 +156,24 @@ def test_a_bound_has_to_hold_everywhere(factor, verdict):
     (found,) = outcomes(grid, [Claim("", "below", "bound", metric="fd", nfe=1)])
     assert found.verdict == verdict
     assert found.note.endswith(f"smallest factor {factor:g}")
+
+
+def test_a_metric_and_its_bound_are_drawn_along_training_in_one_picture():
+    grid = with_metric(build(Truth(effects=EFFECTS, blocks=1)), "bound", 1.5)
+    figure = figures.draw_bound(analyse(grid), Claim("", "below", "bound", metric="fd", nfe=1))
+    axes = figure.axes[0]
+    bounds, metrics = axes.lines[: len(EFFECTS)], axes.lines[len(EFFECTS) :]
+    assert axes.get_ylabel().replace("\n", " ") == "bound (filled), fd (open)"
+    assert {line.get_markerfacecolor() for line in metrics} == {"white"}
+    for above, below in zip(bounds, metrics, strict=True):
+        assert above.get_color() == below.get_color() == above.get_markerfacecolor()
+        assert len(above.get_xdata()) == 5
+        np.testing.assert_allclose(above.get_ydata(), 1.5 * below.get_ydata())
+
+
+def test_a_bound_that_was_evaluated_once_is_not_drawn():
+    grid = with_metric(build(Truth(effects=EFFECTS, evaluations=1)), "bound", 1.5)
+    assert figures.draw_bound(analyse(grid), Claim("", "below", "bound", metric="fd")) is None
 
 
 def test_curves_become_numbers():
@@ -163,14 +203,17 @@ def test_the_page_shows_verdicts_pictures_and_what_has_not_run(tmp_path, monkeyp
     manifest().write(tmp_path / "runs/synthetic")
     claims = "[{'arm': 'worse', 'is': 'worse', 'than': 'base', 'published': '5 / 4'}]"
     for name in ("synthetic", "absent"):
-        text = f"grid.name = '{name}'\ngrid.description = 'About {name}'\ngrid.claims = {claims}\n"
+        said = f"'About {name} at 0.5. More to know'"
+        text = f"grid.name = '{name}'\ngrid.description = {said}\ngrid.claims = {claims}\n"
         (tmp_path / f"{name}.gin").write_text(text)
     files, page = [tmp_path / "synthetic.gin", tmp_path / "absent.gin"], tmp_path / "PAGE.md"
     sections = write_page(files, [tmp_path / "runs"], page, tmp_path / "docs", "a command")
     assert [section.verdicts for section in sections] == ["same direction", "not run"]
     text = page.read_text()
     assert "Of 2 claims 1 have been tested: 1 came out in the direction that was expected" in text
-    assert "| worse worse than base | 5 / 4 |" in text and "About absent. Not run." in text
+    assert "| worse worse than base | 5 / 4 |" in text
+    assert "About absent at 0.5. More to know. Not run." in text
+    assert "| About absent at 0.5 | not run |" in text
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", text):
         assert (tmp_path / picture).is_file()
     assert "docs/synthetic_effects.png" in text

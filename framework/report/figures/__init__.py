@@ -1,5 +1,6 @@
 """The report's figures, one a file; each takes an analysis and returns a Figure or None."""
 
+from .bound import draw_bound
 from .cost import draw_cost
 from .curves import draw_curves, draw_losses
 from .effects import draw_effects
@@ -9,6 +10,7 @@ from .samples import draw_samples
 from .scalar import draw_scalar
 
 __all__ = [
+    "draw_bound",
     "draw_cost",
     "draw_curves",
     "draw_effects",
