@@ -22,3 +22,13 @@ def number_of(output: fx.Node) -> int:
     """Return which of an operation's outputs this is; those of a tangent are odd."""
     number: Any = output.args[1]
     return int(number)
+
+
+def summed_axes(node: fx.Node) -> set[int]:
+    """Return the axes over which a node sums; none where it is no sum."""
+    if node.target is not _aten.sum.dim_IntList:
+        return set()
+    summed: Any = node.args[0]
+    axes: Any = node.args[1]
+    dims = summed.meta["val"].ndim
+    return {axis % dims for axis in axes or range(dims)}  # no axes are all of them
