@@ -169,9 +169,8 @@ class GraphedGradients:
 
     def _record(self, batch: Batch) -> _Recorded:
         graph = torch.cuda.CUDAGraph()
-        # Of several processes each has a thread that looks after what was sent: it may go on.
-        mode = "global" if self._alone else "thread_local"
-        with torch.cuda.graph(graph, capture_error_mode=mode):
+        # Other threads may go on meanwhile: they build kernels, and look after what was sent.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             result = (
                 self._gradients(batch) if self._alone else self._gradients.own(batch, sending=False)
             )
