@@ -196,7 +196,8 @@ class Passes:
 
 
 def _asking_for_gradient(x: Tensor) -> Tensor:
-    return x if x.requires_grad else x.detach().requires_grad_()
+    asks = x.requires_grad or not x.is_floating_point()
+    return x if asks else x.detach().requires_grad_()
 
 
 def _detached(pair: tuple[Any, Any], tangent: Tangent) -> tuple[Any, Any]:

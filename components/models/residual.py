@@ -36,17 +36,42 @@ class Stream(NamedTuple):
         return cls(tokens, nothing, nothing[:, :1].contiguous())
 
     def seen(
-        self, norm: nn.Module, vectors: Tensor, then: nn.Module | None = None
-    ) -> tuple[Tensor | Stream, Tensor]:
+        self, norm: nn.Module, vectors: Tensor, then: nn.Module
+    ) -> tuple[Tensor | LeftSum, Tensor]:
         """Return the sum (B, N, D), and as a layer sees it, by shift and scale (B, 2, D).
 
-        Where both norms have kernels, the sum for `then` is left to that norm, and a stream.
+        The sum is for `joined` with the norm `then`, to which it is left if both have the same
+        kernels: whose gradients are whose is between them.
         """
-        vectors = torch.cat((self.gate, vectors), dim=1)
-        if _fused(norm, self.tokens) and (then is None or _fused(then, self.tokens)):
-            tokens, seen = norm.fused(self.tokens, vectors, self.branch, add_up=False)
-            return Stream(tokens, self.branch, self.gate), seen
-        return joined(norm, self.tokens, self.branch, vectors)
+        alike = type(norm) is type(then)
+        if alike and _fused(norm, self.tokens) and _fused(then, self.tokens):
+            tokens, seen = norm.fused(self.tokens, self._gated(vectors), self.branch, add_up=False)
+            return LeftSum(tokens, self.branch, self.gate), seen
+        return joined(norm, self.tokens, self.branch, self._gated(vectors))
+
+    def last_seen(self, norm: nn.Module, vectors: Tensor) -> Tensor:
+        """Return the sum as the last layer sees it, which nothing else needs."""
+        if _fused(norm, self.tokens):
+            return norm.fused(self.tokens, self._gated(vectors), self.branch, add_up=False)[1]
+        return joined(norm, self.tokens, self.branch, self._gated(vectors))[1]
+
+    def _gated(self, vectors: Tensor) -> Tensor:
+        return torch.cat((self.gate, vectors), dim=1)
+
+
+class LeftSum(NamedTuple):
+    """A stream's sum that one norm has seen and left to another to add up.
+
+    The gradients of branch and gate are the first norm's, by that of the tokens: whoever adds them
+    up elsewhere has them twice.
+
+    Attributes:
+        tokens, branch, gate: the stream's.
+    """
+
+    tokens: Tensor
+    branch: Tensor
+    gate: Tensor
 
 
 def inward(norm: nn.Module, tokens: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,13 +86,13 @@ def inward(norm: nn.Module, tokens: Tensor, vectors: Tensor) -> tuple[Tensor, Te
 
 
 def joined(
-    norm: nn.Module, tokens: Tensor | Stream, branch: Tensor, vectors: Tensor
+    norm: nn.Module, tokens: Tensor | LeftSum, branch: Tensor, vectors: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return tokens + gate branch (B, N, D), and as the next layer sees them, like `inward`.
 
-    `vectors` (B, 3, D) are gate, shift and scale. A stream is one that was left to this norm.
+    `vectors` (B, 3, D) are gate, shift and scale. Tokens may be a sum that was left to this norm.
     """
-    if isinstance(tokens, Stream):
+    if isinstance(tokens, LeftSum):
         assert fuses_modulation(norm)
         return norm.fused(tokens.tokens, vectors, branch, (tokens.branch, tokens.gate))
     if _fused(norm, tokens):

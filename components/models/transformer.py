@@ -71,7 +71,7 @@ class SelfAttention(nn.Module):
     def _normalised(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries and keys, normalised, and values, (B, N, H, d) each."""
         heads, norm, keys = self.num_heads, self.q_norm, self.k_norm
-        alike = type(norm) is type(keys)
+        alike = type(norm) is type(keys) and fuses_heads(keys)
         if alike and fuses_heads(norm) and norm.fuses(keys, qkv, heads):
             return norm.fused(keys, qkv, heads)
         q, k, v = (rearrange(x, "b n (h d) -> b n h d", h=heads) for x in qkv.chunk(3, dim=-1))
@@ -142,7 +142,7 @@ class Output(nn.Module):
         """Return (B, N, outputs) from tokens (B, N, D) or a stream and the condition (B, D)."""
         vectors = self.modulation(condition)
         if isinstance(tokens, Stream):
-            _, seen = tokens.seen(self.norm, vectors)
+            seen = tokens.last_seen(self.norm, vectors)
         else:
             _, seen = inward(self.norm, tokens, vectors)
         projected: Tensor = self.linear(seen)

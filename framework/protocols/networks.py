@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 Tokens: TypeAlias = Tensor | tuple[Tensor, ...]
-"""What goes from block to block."""
+"""What goes from block to block, in floating point where a loss asks for tangents."""
 
 
 class TimeEmbedding(Protocol):
@@ -68,8 +68,19 @@ class FusingNormalization(Protocol):
 
 
 def fuses_modulation(norm: object) -> TypeGuard[FusingNormalization]:
-    """Return whether a normalisation has such kernels."""
-    return all(hasattr(norm, part) for part in ("fuses", "fused"))
+    """Return whether a normalisation has such kernels, and is not to be called for its hooks."""
+    return _has_kernels(norm)
+
+
+def _has_kernels(norm: object) -> bool:
+    """Return whether a norm has kernels and no hooks: those are for calls, which there are none of.
+
+    The compiler traces this.
+    """
+    hooks = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+    if not all(hasattr(norm, part) for part in ("fuses", "fused")):
+        return False
+    return not any(getattr(norm, each, None) for each in hooks)
 
 
 class ModulationNorm(Protocol):
@@ -100,8 +111,8 @@ class FusingQKNorm(Protocol):
 
 
 def fuses_heads(norm: object) -> TypeGuard[FusingQKNorm]:
-    """Return whether a norm of queries has such kernels."""
-    return all(hasattr(norm, part) for part in ("fuses", "fused"))
+    """Return whether a norm of queries or keys has such kernels, as `fuses_modulation` does."""
+    return _has_kernels(norm)
 
 
 class Attention(Protocol):

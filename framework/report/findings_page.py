@@ -286,8 +286,12 @@ def _drawn(
             for o in tested
             if o.claim.relation == "below" and o.pairs
         ]
+        taken: Counter[str] = Counter()
         for name, title, figure in drawings:
             if figure is not None:
-                figure.savefig(folder / f"{name}.png", dpi=110)
-                pictures.append(Picture(title, os.path.relpath(folder / f"{name}.png", base)))
+                taken[name] += 1  # one metric may have several bounds
+                number = f"_{taken[name]}" if taken[name] > 1 else ""
+                file = folder / f"{name}{number}.png"
+                figure.savefig(file, dpi=110)
+                pictures.append(Picture(title, os.path.relpath(file, base)))
     return pictures

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from framework.training.graph_nodes import called, calls, number_of
+from framework.training.graph_nodes import called, calls, number_of, summed_axes
 
 _aten = torch.ops.aten
 _ORDERED = (_aten.alias.default, _aten.detach.default)
@@ -92,12 +92,7 @@ def _result_behind(gradient: object) -> fx.Node | None:
 def _parts_are_summed(norm: fx.Node) -> bool:
     """Return whether only sums over parts are taken of what comes in parts, however many."""
     parts = [each for each in norm.users if number_of(each) > 1]
-    return all(_is_sum(user) for each in parts for user in each.users)
-
-
-def _is_sum(node: fx.Node) -> bool:
-    axes: Any = node.args[1] if node.target is _aten.sum.dim_IntList else []
-    return 0 in axes
+    return all(0 in summed_axes(user) for each in parts for user in each.users)
 
 
 def _arguments_of(graph: fx.Graph, attention: fx.Node) -> tuple[Any, ...]:

@@ -32,3 +32,13 @@ def called(graph: fx.Graph, target: Callable[..., Any], node: fx.Node, *more: An
     with value.fake_mode:
         made.meta = {"val": target(value, *more), "partitioner_tag": "is_backward"}
     return made
+
+
+def summed_axes(node: fx.Node) -> set[int]:
+    """Return the axes over which a node sums; none where it is no sum."""
+    if node.target is not _aten.sum.dim_IntList:
+        return set()
+    summed: Any = node.args[0]
+    axes: Any = node.args[1]
+    dims = summed.meta["val"].ndim
+    return {axis % dims for axis in axes or range(dims)}  # no axes are all of them

@@ -5,16 +5,26 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import fx
-from torch._inductor.custom_graph_pass import CustomGraphPass
+from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 from torch._inductor.pattern_matcher import stable_topological_sort
 from torch.utils.checkpoint import CheckpointPolicy
 
 from framework.training.graph_joins import join_head_norms
-from framework.training.graph_nodes import NORMS, SHAPES, VIEWS, called, calls, number_of
+from framework.training.graph_nodes import (
+    NORMS,
+    SHAPES,
+    VIEWS,
+    called,
+    calls,
+    number_of,
+    summed_axes,
+)
 
 _aten = torch.ops.aten
 
@@ -25,27 +35,38 @@ class _Operation:
 
     Attributes:
         forward: its name.
-        inputs: places of the arguments, primals all, by which forward and backward belong together.
+        inputs: how many inputs, each followed by its tangent, forward and backward begin with.
         results: for the place of each result that of the backward's output which gives it again.
         wish: the place of the backward's argument that asks for them.
         sums: places of a gradient, and of sums over parts of its rows, among those outputs.
+        eps: its places among the forward's arguments and the backward's.
     """
 
     forward: str
-    inputs: tuple[int, ...]
+    inputs: int
     results: Mapping[int, int]
     wish: int
-    sums: tuple[int, int] | None = None
+    sums: tuple[int, int]
+    eps: tuple[int, int] | None = None
 
-    def inputs_of(self, node: fx.Node) -> tuple[object, ...]:
-        """Return what a node is of, whatever views lead there."""
-        return self.forward, *(_behind_views(node.args[place]) for place in self.inputs)
+    def has_backward(self, forward: fx.Node, backward: fx.Node) -> bool:
+        """Return whether a backward's inputs are a forward's, whatever views lead there.
+
+        It may lack tangents: where they are detached.
+        """
+        if self.eps is not None and forward.args[self.eps[0]] != backward.args[self.eps[1]]:
+            return False
+        pairs = zip(forward.args[: 2 * self.inputs], backward.args, strict=False)
+        return all(
+            _behind_views(given) is _behind_views(taken) or (place % 2 == 1 and taken is None)
+            for place, (given, taken) in enumerate(pairs)
+        )
 
 
 _OPERATIONS = (
-    _Operation("modulated_norm", inputs=(0, 2, 8), results={2: 7, 3: 8}, wish=15, sums=(2, 6)),
-    _Operation("gelu", inputs=(0,), results={0: 3, 1: 4}, wish=4, sums=(0, 2)),
-    _Operation("head_norm", inputs=(0,), results={}, wish=0, sums=(0, 4)),
+    _Operation("modulated_norm", 5, results={2: 7, 3: 8}, wish=15, sums=(2, 6), eps=(10, 14)),
+    _Operation("gelu", 1, results={0: 3, 1: 4}, wish=4, sums=(0, 2)),
+    _Operation("head_norm", 1, results={}, wish=0, sums=(0, 4)),
 )
 
 
@@ -70,10 +91,22 @@ class LeanGraph(CustomGraphPass):
         join_head_norms(graph)
         keep_costly(graph, self._keep_heads)
 
-    def uuid(self) -> str:
-        """Return what the compiler's cache knows this pass by."""
-        kept = "cuDNN attention and custom operations" + ", heads" * self._keep_heads
-        return f"tvmlab: keep {kept}, join head norms, {_OPERATIONS}"
+    def uuid(self) -> bytes:
+        """Return what the compiler's cache knows this pass by, and all that graphs follow from."""
+        return get_hash_for_files(sources(), f"tvmlab: heads kept: {self._keep_heads}")
+
+
+def sources() -> tuple[str, ...]:
+    """Return the files that a compiled graph follows from but for what was traced.
+
+    They are these passes, and our operations with their reverse rules: the compiler's cache would
+    go on with graphs of those that were there before.
+    """
+    here = Path(__file__).parent.glob("graph_*.py")
+    kernels = find_spec("kernels")
+    folders = [] if kernels is None else kernels.submodule_search_locations or []
+    found = [*here, *(file for folder in folders for file in Path(folder).glob("*.py"))]
+    return tuple(sorted(map(str, found)))
 
 
 def keep_costly(graph: fx.Graph, heads: bool = False) -> None:
@@ -93,15 +126,19 @@ def give_again(graph: fx.Graph, operation: _Operation) -> None:
     """Let the backward of an operation give its results once more, if they are needed then.
 
     The layer behind it needs them for the gradient of its weights. The backward has all that they
-    follow from in registers: that costs a write, a second forward all it reads too.
+    follow from in registers: that costs a write, a second forward all it reads too. Nothing is
+    gained where the backward itself waits for what reads them: a gate's other factor, say.
     """
-    forwards = {operation.inputs_of(n): n for n in calls(graph, operation.forward)}
     for backward in calls(graph, f"{operation.forward}_backward"):
-        forward = forwards.get(operation.inputs_of(backward))
+        forwards = calls(graph, operation.forward)
+        forward = next((each for each in forwards if operation.has_backward(each, backward)), None)
+        before = _ancestors(backward)
         for result in [] if forward is None else list(forward.users):
             number = number_of(result)
             place = operation.results.get(number)
-            if place is not None and not (number % 2 and backward.args[1] is None):
+            if place is None or (number % 2 and backward.args[1] is None):
+                continue
+            if before.isdisjoint(_readers(result)):
                 again = _output(graph, backward, place, result.meta["val"])
                 _ask(backward, operation.wish)
                 _hand_over(graph, result, again)
@@ -109,8 +146,6 @@ def give_again(graph: fx.Graph, operation: _Operation) -> None:
 
 def give_sums(graph: fx.Graph, operation: _Operation) -> None:
     """Take the sum of a gradient over rows, a layer's for its bias, from parts that are there."""
-    if operation.sums is None:
-        return
     gradient, parts = operation.sums
     for backward in calls(graph, f"{operation.forward}_backward"):
         rows = [user for user in backward.users if number_of(user) == gradient]
@@ -130,7 +165,7 @@ def make_plain_again(graph: fx.Graph) -> None:
     The norm cannot be run again as it was: its tangents are not kept. Queries and keys would be.
     """
     for norm in calls(graph, "head_norm"):
-        used = {number_of(each): each for each in norm.users if _serves_backward(each)}
+        used = {number_of(each): each for each in norm.users if any(_readers(each))}
         if norm.args[1] is None or not used or any(number % 2 for number in used):
             continue
         with graph.inserting_after(norm):
@@ -142,13 +177,24 @@ def make_plain_again(graph: fx.Graph) -> None:
             _hand_over(graph, result, again)
 
 
-def _serves_backward(node: fx.Node) -> bool:
-    """Return whether something in the backward pass reads a node, or a view of it."""
-    return any(
-        user.meta.get("partitioner_tag") == "is_backward"
-        or (user.target in VIEWS and _serves_backward(user))
-        for user in node.users
-    )
+def _readers(node: fx.Node) -> Iterator[fx.Node]:
+    """Yield what reads a node, or a view of it, in the backward pass."""
+    for user in node.users:
+        if user.meta.get("partitioner_tag") == "is_backward":
+            yield user
+        elif user.target in VIEWS:
+            yield from _readers(user)
+
+
+def _ancestors(node: fx.Node) -> set[fx.Node]:
+    """Return all that a node follows from."""
+    found: set[fx.Node] = set()
+    left = [node]
+    while left:
+        new = [each for each in left.pop().all_input_nodes if each not in found]
+        found.update(new)
+        left += new
+    return found
 
 
 def _output(graph: fx.Graph, backward: fx.Node, place: int, value: object) -> fx.Node:
@@ -168,14 +214,12 @@ def _ask(backward: fx.Node, wish: int) -> None:
 
 def _sums_over_rows(node: fx.Node) -> Iterator[fx.Node]:
     """Yield sums over all axes but the last, those behind views too."""
+    rows = set(range(node.meta["val"].ndim - 1))
     for user in node.users:
         if user.target in SHAPES and user.meta["val"].shape[-1] == node.meta["val"].shape[-1]:
             yield from _sums_over_rows(user)
-        elif user.target is _aten.sum.dim_IntList:
-            axes: Any = user.args[1]
-            last = node.meta["val"].ndim - 1
-            if sorted(axis % (last + 1) for axis in axes) == list(range(last)):
-                yield user
+        elif rows and summed_axes(user) == rows:
+            yield user
 
 
 def _hand_over(graph: fx.Graph, before: fx.Node, now: fx.Node) -> None:
@@ -193,8 +237,12 @@ def _hand_over(graph: fx.Graph, before: fx.Node, now: fx.Node) -> None:
 
 
 def _behind_views(x: object) -> object:
+    """Return what a node is a view of, in the same shape."""
     while isinstance(x, fx.Node) and x.target in SHAPES:
-        x = x.args[0]
+        base = x.args[0]
+        if not isinstance(base, fx.Node) or x.meta["val"].shape != base.meta["val"].shape:
+            break
+        x = base
     return x
 
 

@@ -9,7 +9,8 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "checks", ["interpreted.py", "interpreted_norms.py", "interpreted_joint.py"]
+    "checks",
+    ["interpreted.py", "interpreted_norms.py", "interpreted_joint.py", "interpreted_graphs.py"],
 )
 def test_kernels_in_the_interpreter(checks):
     file = Path(__file__).with_name(checks)

@@ -171,6 +171,13 @@ def test_a_metric_and_its_bound_are_drawn_along_training_in_one_picture():
         np.testing.assert_allclose(above.get_ydata(), 1.5 * below.get_ydata())
 
 
+def test_each_bound_of_a_metric_has_a_picture_of_its_own(tmp_path):
+    grid = with_metric(build(Truth(effects=EFFECTS, blocks=1)), "bound", 1.5)
+    claims = [Claim("", "below", "bound", metric="fd", nfe=nfe) for nfe in (1, 2)]
+    drawn = findings_page._drawn(analyse(grid), outcomes(grid, claims), tmp_path, tmp_path)
+    assert len({picture.path for picture in drawn[1:]}) == 2
+
+
 def test_a_bound_that_was_evaluated_once_is_not_drawn():
     grid = with_metric(build(Truth(effects=EFFECTS, evaluations=1)), "bound", 1.5)
     assert figures.draw_bound(analyse(grid), Claim("", "below", "bound", metric="fd")) is None

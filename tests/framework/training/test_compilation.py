@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from framework import flow
+from framework.passes import Inputs, Passes
 from framework.protocols import Batch, Conditions, LossTerms, Query, Tangent
 from framework.training.compilation import (
     compile_steps,
@@ -164,6 +165,23 @@ def test_many_networks_are_compiled_in_one_process():
     for size in range(2, 12):  # PyTorch stops at eight graphs of a function
         passes = compiled_passes("eager")
         passes.block_forward(nn.Bilinear(size, size, size), *torch.ones(2, 3, size))
+
+
+class Masked(nn.Module):
+    def forward(self, tokens, condition):
+        x, mask = tokens
+        return (x * condition).where(mask, x), mask
+
+
+def test_masks_go_from_block_to_block_in_compiled_passes():
+    net = Net((4,), 2)
+    net.blocks = nn.ModuleList(Masked() for _ in range(2))
+    net.embed = lambda x, t, s, c, w: ((x, x > 0), torch.stack([t, s, t * s, w], dim=-1))
+    net.head = lambda tokens, condition: tokens[0]
+    x, t = torch.linspace(-1, 1, 12).view(3, 4), torch.linspace(0.1, 1, 3)
+    inputs = Inputs(x, t, t / 2, t, t)
+    found = [passes.plain(net, inputs) for passes in (compiled_passes("eager"), Passes())]
+    torch.testing.assert_close(*found)
 
 
 def test_a_model_without_blocks_runs_as_it_is_with_a_warning(caplog):

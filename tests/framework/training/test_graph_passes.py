@@ -1,10 +1,13 @@
 """Changes to graphs of compiled steps."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import fx
 from torch.utils.checkpoint import CheckpointPolicy
 
+from framework.training import graph_passes
 from framework.training.graph_passes import LeanGraph, keep_costly
 from kernels import head_norm
 
@@ -34,3 +37,13 @@ def test_normalised_heads_are_kept_if_asked_for(keeping):
 
 def test_the_compilers_cache_knows_what_is_kept():
     assert LeanGraph(keep_heads=True).uuid() != LeanGraph().uuid()
+
+
+def test_the_compilers_cache_knows_what_graphs_follow_from(monkeypatch, tmp_path):
+    names = {Path(each).name for each in graph_passes.sources()}
+    assert {"graph_passes.py", "graph_joins.py", "graph_nodes.py", "gelu.py"} <= names
+    before = LeanGraph().uuid()
+    changed = tmp_path / "changed.py"
+    changed.write_text("another reverse rule")
+    monkeypatch.setattr(graph_passes, "sources", lambda: (str(changed),))
+    assert LeanGraph().uuid() != before
