@@ -113,14 +113,16 @@ def _wait(processes: Sequence[BaseProcess]) -> int | None:
 
     A process that was killed comes before those that failed because of it.
     """
-    while alive := [process for process in processes if process.exitcode is None]:
-        connection.wait([process.sentinel for process in alive])
+    while True:
         codes = {rank: process.exitcode for rank, process in enumerate(processes)}
         failed = [rank for rank, code in codes.items() if code]
         if failed:
             _end(processes)
             return min(failed, key=lambda rank: not _is_killed(codes[rank] or 0))
-    return None
+        alive = [process.sentinel for rank, process in enumerate(processes) if codes[rank] is None]
+        if not alive:
+            return None
+        connection.wait(alive)
 
 
 def _is_killed(code: int) -> bool:
