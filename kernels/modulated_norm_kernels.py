@@ -50,6 +50,28 @@ def _vectors(
 
 
 @triton.jit
+def _of_image(
+    vectors: tl.tensor, tvectors: tl.tensor, hold: tl.tensor, thold: tl.tensor, image: tl.tensor,
+    strides: tl.tuple, D: tl.constexpr, BLOCK_D: tl.constexpr, BRANCH: tl.constexpr,
+) -> tl.tuple:  # fmt: skip
+    """Its vectors, their tangents, the gate of its earlier branch, and that one's tangent.
+
+    What is not there is something else, and not used. Strides are in the order of the sources.
+    """
+    stride, tstride, hold_stride, thold_stride = strides
+    own = _vectors(vectors, image, stride, D, BLOCK_D, BRANCH)
+    town = own
+    held, theld = own[0], own[0]
+    if tvectors is not None:
+        town = _vectors(tvectors, image, tstride, D, BLOCK_D, BRANCH)
+    if hold is not None:
+        held = _row(hold + image * hold_stride, 0, D, BLOCK_D)
+    if thold is not None:
+        theld = _row(thold + image * thold_stride, 0, D, BLOCK_D)
+    return own, town, held, theld
+
+
+@triton.jit
 def _summed(
     x: tl.tensor, tx: tl.tensor, a: tl.tensor, ta: tl.tensor, e: tl.tensor, te: tl.tensor,
     row: tl.tensor, gate: tl.tensor, tgate: tl.tensor, held: tl.tensor, theld: tl.tensor,
@@ -98,15 +120,12 @@ def modulated_norm_forward_kernel(
     BRANCH: tl.constexpr = a is not None
     first = tl.program_id(0) * ROWS
     image = first // N
-    gate, shift, scale = _vectors(vectors, image, stride, D, BLOCK_D, BRANCH)
-    tgate, tshift, tscale = gate, shift, scale
-    held, theld = gate, gate
-    if DUAL:
-        tgate, tshift, tscale = _vectors(tvectors, image, tstride, D, BLOCK_D, BRANCH)
-    if e is not None:
-        held = _row(hold + image * hold_stride, 0, D, BLOCK_D)
-        if DUAL:
-            theld = _row(thold + image * thold_stride, 0, D, BLOCK_D)
+    own, town, held, theld = _of_image(
+        vectors, tvectors, hold, thold, image, (stride, tstride, hold_stride, thold_stride),
+        D, BLOCK_D, BRANCH,
+    )  # fmt: skip
+    gate, shift, scale = own
+    tgate, tshift, tscale = town
     factor = 1.0 + scale
     for row in tl.range(first, first + ROWS, num_stages=STAGES):
         u, tu, _, _ = _summed(x, tx, a, ta, e, te, row, gate, tgate, held, theld, D, BLOCK_D)
@@ -144,15 +163,12 @@ def modulated_norm_backward_kernel(
     SHIFT: tl.constexpr = 1 if BRANCH else 0
     first = tl.program_id(0) * ROWS
     image = first // N
-    gate, shift, scale = _vectors(vectors, image, stride, D, BLOCK_D, BRANCH)
-    tgate, tshift, tscale = gate, shift, scale
-    held, theld = gate, gate
-    if DUAL:
-        tgate, tshift, tscale = _vectors(tvectors, image, tstride, D, BLOCK_D, BRANCH)
-    if e is not None:
-        held = _row(hold + image * hold_stride, 0, D, BLOCK_D)
-        if DUAL:
-            theld = _row(thold + image * thold_stride, 0, D, BLOCK_D)
+    own, town, held, theld = _of_image(
+        vectors, tvectors, hold, thold, image, (stride, tstride, hold_stride, thold_stride),
+        D, BLOCK_D, BRANCH,
+    )  # fmt: skip
+    gate, shift, scale = own
+    tgate, tshift, tscale = town
     factor = 1.0 + scale
     dshift = tl.zeros((BLOCK_D,), tl.float32)
     dscale = tl.zeros((BLOCK_D,), tl.float32)
