@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,13 @@ def is_wanted(run: Path, created: float) -> bool:
 
     It is not if it has ended, or was cancelled, since then.
     """
-    beat = read(run)
+    return not is_over(read(run), created)
+
+
+def is_over(beat: Mapping[str, Any], created: float) -> bool:
+    """Return whether a heartbeat says that its run ended, or was cancelled, since a time."""
     over = beat.get("state") in ENDED or beat.get("cause") == CANCELLED
-    return not over or bool(beat.get("updated", 0.0) < created)
+    return over and bool(beat.get("updated", 0.0) >= created)
 
 
 def failure(run: Path) -> str:

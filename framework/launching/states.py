@@ -103,7 +103,7 @@ def cell_status(grid: Path, cell: CellRecord, jobs: Jobs) -> CellStatus:
     beat = outcomes.read(run)
     state, cause = str(beat.get("state", "")), str(beat.get("cause") or "")
     id_, job = "", JobState()
-    if state not in outcomes.ENDED or jobs.submitted(cell.directory) > beat.get("updated", 0.0):
+    if not outcomes.is_over(beat, jobs.submitted(cell.directory)):
         id_, job = jobs.of(cell.directory)
         state, cause = _unfinished(run, beat, id_, job)
     diverged = beat.get("diverged_step") if state == "diverged" else None
@@ -131,9 +131,9 @@ def _unfinished(run: Path, beat: Mapping[str, Any], id_: str, job: JobState) -> 
         return "running", ""
     if state == "running" and job.live == "running" and not _is_gone(beat):
         return "running", ""
-    if job.live and cause != outcomes.CANCELLED:
+    if job.live:
         return "queued", ""
-    if job.ending in ENDINGS and cause != outcomes.CANCELLED:
+    if job.ending in ENDINGS:
         return _ended(state, cause, id_, job)
     if state in LIVE:
         return "stopped", f"its process is gone, at step {beat.get('step', 0)}"

@@ -112,6 +112,19 @@ def test_how_a_job_ended_is_read_from_accounts(tmp_path, slurm_says, beat_says, 
     assert (found.state, found.cause) == expected
 
 
+def test_a_cancelled_run_that_was_launched_again_waits(tmp_path):
+    beat(tmp_path / CELL.directory, state="stopped", cause=outcomes.CANCELLED, updated=100.0)
+    lock = f"{outcomes.JOBS}/t.lock"
+    before, again = (
+        Submission("local", "t", "here", created, [Job("5", [CELL.directory])], lock)
+        for created in (99.0, 101.0)
+    )
+    (tmp_path / outcomes.JOBS).mkdir()
+    with claims.hold(tmp_path / lock):  # the job lives, and has not come to this run yet
+        assert state(tmp_path, before).state == "stopped"
+        assert state(tmp_path, before, again).state == "queued"
+
+
 def test_a_run_that_never_began_says_what_became_of_its_job(tmp_path, slurm_says):
     slurm_says("5|0|FAILED|NonZeroExitCode")  # a setup command, say
     assert (state(tmp_path, ARRAY).state, state(tmp_path, ARRAY).cause) == (
