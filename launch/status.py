@@ -17,9 +17,11 @@ from rich.text import Text
 from framework import command
 from framework.errors import UserError, nearest
 from framework.grid.manifest import CellRecord, Manifest
-from framework.launching import outcomes, view
+from framework.launching import view
+from framework.launching.job_files import job_log
 from framework.launching.states import STATES, CellStatus, read_states
 from framework.launching.waiting import wait
+from framework.runs import logs
 
 FAILURE_LINES = 4
 MOST_FAILURES = 10
@@ -65,8 +67,8 @@ def show(directory: Path, manifest: Manifest, states: Sequence[CellStatus]) -> N
         line = f"{view.label(status)} {status.state} at step {status.step}{cause}{job}"
         console.print(Text(line, view.STYLES[status.state]), soft_wrap=True)
         if status.state == "failed":
-            run, log = directory / status.directory, outcomes.job_log(directory, status.job)
-            for text in outcomes.last_lines(run, FAILURE_LINES, log):
+            run, log = directory / status.directory, job_log(directory, status.job)
+            for text in logs.last_lines(run, FAILURE_LINES, log):
                 console.print(Text(f"    {text}"), soft_wrap=True)
     if len(told) > MOST_FAILURES:
         console.print(f"and {len(told) - MOST_FAILURES} more; --arm and --state choose among them")

@@ -20,7 +20,8 @@ from framework import command
 from framework.configuration import Resolved
 from framework.distribution import World, placing
 from framework.errors import UserError
-from framework.launching import claims, outcomes, ranks, tasks
+from framework.launching import ranks, tasks
+from framework.runs import claims, outcomes
 from framework.training import State, experiment, folder, run
 
 

@@ -42,7 +42,7 @@ def opened(source: Path) -> Iterator[tuple[list[str], Reader]]:
     """Give the names of all files below the source and a function that reads one."""
     if source.is_dir():
         files = [p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file()]
-        yield files, lambda name: (source / name).read_bytes()
+        yield files, lambda name: _bytes_of(source / name)
         return
     try:
         with zipfile.ZipFile(source) as archive:
@@ -51,6 +51,13 @@ def opened(source: Path) -> Iterator[tuple[list[str], Reader]]:
         raise UserError(
             f"{source} is not a folder or ZIP file that can be read: {error}"
         ) from error
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def labels_of(source: Path, pictures: list[str], names: list[str], read: Reader) -> Tensor:

@@ -12,10 +12,11 @@ from typing import Any
 from framework.errors import UserError
 from framework.grid.manifest import FILE as GRID
 from framework.grid.manifest import Manifest
-from framework.launching import liveness, outcomes
+from framework.launching.job_files import job_log
 from framework.launching.states import read_states
 from framework.results import DamagedRunError, NewerSchemaError, RunResults, read_run
 from framework.results.records import CHOSEN
+from framework.runs import CONFIG, liveness, logs, outcomes
 
 ORIGIN = "first_not_finite"
 LOG_LINES = 8
@@ -90,7 +91,7 @@ class Account:
 
     def command(self) -> str:
         """Return the command that goes on with the run."""
-        config = shlex.quote(str(self.directory / outcomes.CONFIG))
+        config = shlex.quote(str(self.directory / CONFIG))
         return f"python launch/train.py --gin {config} --output {shlex.quote(str(self.directory))}"
 
 
@@ -101,10 +102,10 @@ def account(directory: Path) -> Account:
         UserError: the folder is no run.
     """
     beat = outcomes.read(directory)
-    if not beat and not (directory / outcomes.CONFIG).is_file():
+    if not beat and not (directory / CONFIG).is_file():
         if (directory / GRID).is_file():
             raise UserError(f"{directory} is a grid: give one of its runs, ARM/seed=K-IDENTITY")
-        raise UserError(f"{directory}: not the folder of a run (no {outcomes.CONFIG} in it)")
+        raise UserError(f"{directory}: not the folder of a run (no {CONFIG} in it)")
     state, cause, log = _ending(directory, beat)
     found, damage = _results(directory)
     flight, origin = _flight(found)
@@ -117,7 +118,7 @@ def account(directory: Path) -> Account:
         origin=origin or str(beat.get("origin") or ""),
         settings={} if found is None else found.config.resolved,
         scores={} if found is None else _scores(found),
-        log=outcomes.last_lines(directory, LOG_LINES, log),
+        log=logs.last_lines(directory, LOG_LINES, log),
         damage=damage,
     )
 
@@ -130,7 +131,7 @@ def _ending(directory: Path, beat: Mapping[str, Any]) -> tuple[str, str, Path | 
     here = [cell for cell in cells if grid / cell.directory == directory.absolute()]
     if manifest is not None and here:
         (status,) = read_states(grid, manifest, here)
-        return status.state or "queued", status.cause, outcomes.job_log(grid, status.job)
+        return status.state or "queued", status.cause, job_log(grid, status.job)
     state, cause = str(beat.get("state") or "queued"), str(beat.get("cause") or "")
     if state == "running" and not liveness.is_alive(directory, beat):
         state, cause = "stopped", f"its process is gone, at step {beat.get('step', 0)}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from framework.errors import UserError
+from framework.files import publish
 
 SCHEMA = 1
 FILE = "grid.json"
@@ -144,26 +144,3 @@ class Manifest:
             OSError: no space or no permission.
         """
         publish(directory / FILE, json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n")
-
-
-def publish(path: Path, content: str, durable: bool = True) -> None:
-    """Replace a file so that a reader sees the old or the new.
-
-    Args:
-        path: The file.
-        content: What it is to hold.
-        durable: Whether that is so even after a crash of the machine, which takes milliseconds.
-
-    Raises:
-        OSError: no space or no permission; nothing is left beside.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -12,8 +12,9 @@ from framework.errors import UserError
 from framework.grid.manifest import Job, Manifest, Submission
 from framework.grid.plan import Cell
 from framework.grid.resources import Resources
-from framework.launching import executors, outcomes
+from framework.launching import executors
 from framework.launching.decisions import Decision
+from framework.launching.job_files import JOBS
 from framework.launching.pool import Pool
 
 DEFAULT_LARGEST = 1001  # SLURM's own MaxArraySize
@@ -52,7 +53,7 @@ def submit(
             pools = [_pool(grid, job, submission, resources, runner) for job in chunk]
             name = f"{manifest.name}-{submission.token}"
             try:
-                ids = executors.submit_slurm(grid / outcomes.JOBS, name, pools, resources, code)
+                ids = executors.submit_slurm(grid / JOBS, name, pools, resources, code)
             except UserError as error:
                 raise UserError(f"{error}{_before(submission)}") from error
             for job, identifier in zip(chunk, ids, strict=True):

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from framework.errors import UserError, nearest
 from framework.grid.manifest import Manifest, last_jobs
-from framework.launching import claims, outcomes
 from framework.launching.folders import LOCK
 from framework.launching.states import LIVE, CellStatus, read_states
+from framework.runs import claims, outcomes
 
 ASK_SECONDS = 60.0
 

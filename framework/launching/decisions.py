@@ -10,8 +10,8 @@ from pathlib import Path
 from framework.errors import UserError
 from framework.grid.manifest import FILE, Manifest
 from framework.grid.plan import Cell, Plan
-from framework.launching.outcomes import ENDED
 from framework.launching.states import CellStatus, read_states
+from framework.runs.outcomes import ENDED
 
 SOURCES = "sources.json"
 RETRIES = ("failed", "diverged", "changed", "all")

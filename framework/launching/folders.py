@@ -11,11 +11,13 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from framework.errors import UserError
-from framework.grid.manifest import FILE, Manifest, publish
+from framework.files import publish
+from framework.grid.manifest import FILE, Manifest
 from framework.launching import snapshots
 from framework.launching.decisions import SOURCES, Decision
-from framework.launching.outcomes import CONFIG, JOBS
+from framework.launching.job_files import JOBS
 from framework.launching.snapshots import CODE
+from framework.runs import CONFIG
 
 FORMER = ".former"
 LOCK = ".lock"

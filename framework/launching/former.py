@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from framework.launching import outcomes
 from framework.launching.decisions import Decision
+from framework.runs import outcomes
 
 LEAST_STEPS = 10  # fewer say little: the first ones compile, tune and allocate
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from framework.errors import UserError
-from framework.launching import claims, executors, outcomes
+from framework.launching import executors
+from framework.launching.job_files import JOBS
 from framework.launching.worker import load_runner
+from framework.runs import claims, outcomes
 
 
 def run_cells(
@@ -48,7 +50,7 @@ def run_cells(
 def _run(grid: Path, run: Path, function: Callable[[Path], object]) -> bool:
     """Run one cell; return whether it raised. Its traceback is kept in `output.txt`."""
     try:
-        executors.run_inline(grid / outcomes.JOBS, function, run)
+        executors.run_inline(grid / JOBS, function, run)
     except UserError as error:
         (run / "output.txt").write_text(f"{error}\n")
     except Exception:  # noqa: BLE001  whatever a run raises, the next one has its turn

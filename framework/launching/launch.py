@@ -13,10 +13,12 @@ from pathlib import Path
 from framework.errors import UserError
 from framework.grid.manifest import Job, Manifest, Submission
 from framework.grid.plan import Plan
-from framework.launching import arrays, claims, executors, folders, outcomes
+from framework.launching import arrays, executors, folders
 from framework.launching.decisions import Decision, decide
 from framework.launching.gpus import visible_gpus
+from framework.launching.job_files import JOBS, job_log
 from framework.launching.pool import Pool, cores
+from framework.runs import claims, logs
 
 RUNNER = "framework.launching.training:run"
 START_SECONDS = 120.0
@@ -110,8 +112,8 @@ def _new_submission(executor: str, todo: Sequence[Decision], options: Options) -
     token = uuid.uuid4().hex[:8]
     cells = [decision.cell.directory for decision in todo]
     jobs = arrays.plan_jobs(todo) if executor == "slurm" else [Job("", cells)]
-    lock = f"{outcomes.JOBS}/{token}.lock" if executor == "local" else ""
-    stop = f"{outcomes.JOBS}/{token}.stop" if options.fail_fast else ""
+    lock = f"{JOBS}/{token}.lock" if executor == "local" else ""
+    stop = f"{JOBS}/{token}.stop" if options.fail_fast else ""
     return Submission(executor, token, socket.gethostname(), time.time(), jobs, lock, stop)
 
 
@@ -124,13 +126,13 @@ def _start_local(
         UserError: it ended before it began; its log goes with the grid's folder.
     """
     pool = local_pool(grid, submission, todo, options)
-    job = executors.submit_local(grid / outcomes.JOBS, pool, code)
+    job = executors.submit_local(grid / JOBS, pool, code)
     submission.jobs[0].id = str(job.job_id)
     lock = grid / submission.lock
     deadline = time.monotonic() + START_SECONDS
     while not (lock.exists() and lock.stat().st_size):
         if job.done() or time.monotonic() > deadline:
-            said = outcomes.tail(outcomes.job_log(grid, str(job.job_id)))
+            said = logs.tail(job_log(grid, str(job.job_id)))
             raise UserError(f"the local job did not start: {said[-1] if said else 'no log'}")
         time.sleep(claims.POLL_SECONDS)
 

@@ -17,7 +17,8 @@ from types import FrameType
 
 from submitit.helpers import DelayedSubmission
 
-from framework.launching import claims, outcomes, tasks, worker
+from framework.launching import tasks, worker
+from framework.runs import claims, outcomes
 
 POLL_SECONDS = 0.25
 SAVE_SECONDS = 60.0  # how long runs may take to reach a step's end and save

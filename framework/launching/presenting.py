@@ -9,13 +9,15 @@ from pathlib import Path
 
 from framework.errors import UserError
 from framework.grid.plan import Plan
-from framework.launching import inline, outcomes, view
+from framework.launching import inline, view
 from framework.launching.cost import Cost
 from framework.launching.decisions import Decision, count_states
+from framework.launching.job_files import job_log
 from framework.launching.launch import Launched, Options
 from framework.launching.states import CellStatus
 from framework.launching.waiting import wait
 from framework.probing.probe import Findings
+from framework.runs import logs
 
 FAILED = 1
 INTERRUPTED = 130
@@ -126,9 +128,7 @@ def show_failures(grid: Path, states: Sequence[CellStatus], lines: int = 3) -> N
         cause = f": {status.cause}" if status.cause else ""
         _say(f"{view.label(status)} {status.state} at step {status.step}{cause}")
         if status.state == "failed":
-            for line in outcomes.last_lines(
-                grid / status.directory, lines, outcomes.job_log(grid, status.job)
-            ):
+            for line in logs.last_lines(grid / status.directory, lines, job_log(grid, status.job)):
                 _say(f"    {line}")
     if len(bad) > MOST_FAILURES:
         _say(f"and {len(bad) - MOST_FAILURES} more")
@@ -137,7 +137,7 @@ def show_failures(grid: Path, states: Sequence[CellStatus], lines: int = 3) -> N
 def _say_of_jobs(grid: Path, unfinished: Sequence[CellStatus]) -> None:
     """Say how the logs of jobs end that left runs which they never began."""
     for job in sorted({status.job for status in unfinished if not status.state} - {""}):
-        for line in outcomes.tail(outcomes.job_log(grid, job))[-1:]:
+        for line in logs.tail(job_log(grid, job))[-1:]:
             _say(f"job {job} ended: {line}")
 
 

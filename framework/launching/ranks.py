@@ -14,7 +14,7 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
-from framework.launching import claims
+from framework.runs import claims
 
 GRACE_SECONDS = 30.0  # for the first one to notice that another is gone, and to write down why
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from framework.grid.manifest import CellRecord, Manifest, Submission, last_jobs
-from framework.launching import claims, outcomes
 from framework.launching.scheduler import JobState, Scheduler
+from framework.runs import claims, liveness, outcomes
 
 LIVE = frozenset({"queued", "running"})
 STATES = ("queued", "running", "done", "failed", "diverged", "stopped")
-SILENT_SECONDS = 120.0  # a run on another host that says nothing for so long is asked about
 OUT_OF_MEMORY = "OUT_OF_MEMORY"
 ENDINGS = {
     OUT_OF_MEMORY: ("failed", "ran out of memory"),
@@ -103,7 +99,7 @@ def cell_status(grid: Path, cell: CellRecord, jobs: Jobs) -> CellStatus:
     beat = outcomes.read(run)
     state, cause = str(beat.get("state", "")), str(beat.get("cause") or "")
     id_, job = "", JobState()
-    if state not in outcomes.ENDED or jobs.submitted(cell.directory) > beat.get("updated", 0.0):
+    if not outcomes.is_over(beat, jobs.submitted(cell.directory)):
         id_, job = jobs.of(cell.directory)
         state, cause = _unfinished(run, beat, id_, job)
     diverged = beat.get("diverged_step") if state == "diverged" else None
@@ -129,11 +125,11 @@ def _unfinished(run: Path, beat: Mapping[str, Any], id_: str, job: JobState) -> 
     state, cause = str(beat.get("state", "")), str(beat.get("cause") or "")
     if claims.is_held(run / claims.LOCK):
         return "running", ""
-    if state == "running" and job.live == "running" and not _is_gone(beat):
+    if state == "running" and job.live == "running" and not liveness.is_gone(beat):
         return "running", ""
-    if job.live and cause != outcomes.CANCELLED:
+    if job.live:
         return "queued", ""
-    if job.ending in ENDINGS and cause != outcomes.CANCELLED:
+    if job.ending in ENDINGS:
         return _ended(state, cause, id_, job)
     if state in LIVE:
         return "stopped", f"its process is gone, at step {beat.get('step', 0)}"
@@ -152,16 +148,3 @@ def _ended(state: str, cause: str, id_: str, job: JobState) -> tuple[str, str]:
     if saved:
         return "stopped", f"{cause}; {told}"
     return verdict, told
-
-
-def _is_gone(beat: Mapping[str, Any]) -> bool:
-    """Return whether the process of a heartbeat cannot be alive; locks may not cross hosts."""
-    if beat.get("host") != socket.gethostname():
-        return time.time() - float(beat.get("updated") or 0.0) > SILENT_SECONDS
-    try:
-        os.kill(int(beat.get("pid") or 0), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False

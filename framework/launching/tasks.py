@@ -11,7 +11,7 @@ from pathlib import Path
 from submitit.helpers import TorchDistributedEnvironment
 
 from framework.errors import UserError
-from framework.launching import outcomes
+from framework.runs import outcomes
 
 GRACE_SECONDS = 60.0  # for the first process to notice that another is gone
 POLL_SECONDS = 0.5

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from framework.launching import claims, outcomes, ranks
+from framework.launching import ranks
+from framework.runs import claims, outcomes
 
 ELSEWHERE = 75  # EX_TEMPFAIL: another process runs this cell
 OUTPUT = "output.txt"

@@ -1,7 +1,6 @@
 """One HDF5 file with everything of a grid in it."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,8 @@ import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from framework.files import replacing
 
 from .analysis import Analysis
 
@@ -25,8 +26,7 @@ def write_archive(analysis: Analysis, path: Path) -> None:
     there.
     """
     grid = analysis.grid
-    part = path.with_suffix(".part")
-    with h5py.File(part, "w") as file:
+    with replacing(path) as beside, h5py.File(beside, "w") as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["name"] = grid.name
         file.attrs["description"] = grid.description
@@ -44,9 +44,6 @@ def write_archive(analysis: Analysis, path: Path) -> None:
             ranking["unpaired"] = ranking["unpaired"].map(_text)
         _table(file, "ranking", ranking, "the ranked table, best arm first")
         _copies(analysis, file)
-    with part.open("r+b") as written:
-        os.fsync(written.fileno())
-    part.replace(path)
 
 
 def _table(file: h5py.File, name: str, table: pd.DataFrame, description: str) -> None:

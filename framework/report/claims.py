@@ -8,7 +8,7 @@ import pandas as pd
 
 from framework.errors import UserError, nearest
 from framework.grid.claims import Claim
-from framework.launching.outcomes import ENDED
+from framework.runs.outcomes import ENDED
 from framework.statistics import at_budget, holm, orient, paired_interval, score_matrix
 from framework.statistics.claimed import Verdict, direction_verdicts, diverged_p
 

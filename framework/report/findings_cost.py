@@ -1,7 +1,7 @@
 """What a grid's runs cost, in words."""
 
 from framework.grid.manifest import Manifest
-from framework.launching import outcomes
+from framework.runs import outcomes
 
 from .grid_results import GridResults
 from .numbers import duration

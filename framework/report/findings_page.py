@@ -13,7 +13,7 @@ import framework.training.experiment  # noqa: F401 (registers what gin files bin
 from framework.configuration import Configuration
 from framework.errors import UserError
 from framework.grid.settings import Grid
-from framework.launching.outcomes import ENDED
+from framework.runs.outcomes import ENDED
 
 from . import figures
 from .analysis import BASELINE, Analysis, analyse

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from framework.grid.manifest import Manifest
-from framework.launching import claims, outcomes
-from framework.launching.liveness import is_alive
+from framework.runs import claims, outcomes
+from framework.runs.liveness import is_alive
 
 from .grid_results import RUN_COLUMNS, Arm
 

@@ -12,7 +12,6 @@ from rich.table import Table
 
 from framework.distribution import ALONE, World
 from framework.errors import UserError
-from framework.launching import claims
 from framework.passes import Passes
 from framework.results import (
     DamagedRunError,
@@ -21,6 +20,7 @@ from framework.results import (
     StorageError,
     read_run,
 )
+from framework.runs import claims
 from framework.training.compilation import sampling_passes
 from framework.training.restored import Restored
 from framework.training.scoring import Measured, Scorer

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from framework.configuration import Configuration
 from framework.configuration.parsing import Import, read_file
 from framework.errors import UserError
-from framework.training.folder import CONFIG
+from framework.files import replacing
+from framework.runs import CONFIG
 from framework.training.starting import evaluation_weights
 
 STEP = "step"
@@ -30,15 +31,12 @@ def export(directory: Path, file: Path) -> int:
     weights, step = evaluation_weights(directory)
     held = {name: weight.contiguous() for name, weight in weights.items()}
     metadata = {"format": "pt", CONFIG: config.read_text(), STEP: str(step)}
-    beside = file.with_name(f".{file.name}.new")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_file(held, beside, metadata)
-        beside.rename(file)
+        with replacing(file) as beside:
+            save_file(held, beside, metadata)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{file}: cannot be written: {error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
     return step
 
 

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from framework.command import USAGE_ERROR
 from framework.distribution import World
 from framework.errors import UserError
-from framework.launching import outcomes
+from framework.runs import outcomes
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from framework.configuration import Configuration, Resolved
 from framework.errors import UserError
-from framework.launching.outcomes import CONFIG as CONFIG
+from framework.files import publish
+from framework.runs import CONFIG
 
 STEPS = "train.steps"
 COMPARED = 256  # learning rates, at most
@@ -28,9 +29,7 @@ def prepare(directory: Path, resolved: Resolved) -> None:
         _check_same_run(path, resolved)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".gin.new")
-        beside.write_text(resolved.text())
-        beside.rename(path)
+        publish(path, resolved.text())
     except OSError as error:
         raise UserError(
             f"{directory}: cannot be written ({error.strerror}): choose another --output"

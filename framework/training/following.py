@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framework.results import RunWriter
-from framework.training.heartbeat import Heartbeat, Pulse
+from framework.runs.heartbeat import Heartbeat, Pulse
 
 
 class NoWriter:

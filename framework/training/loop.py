@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 import torch
 
+from framework.runs.heartbeat import Pulse, State
 from framework.training import replicas
 from framework.training.batches import Batches
 from framework.training.checkpoints import Checkpoints
 from framework.training.following import Writer
-from framework.training.heartbeat import Pulse, State
 from framework.training.observation import TIMES
 from framework.training.recorder import LENGTH
 from framework.training.replay import Replay

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from framework.files import replacing
+
 LEAST_PIXELS = 32  # small images are enlarged by a whole factor until their tiles have as many
 GAP = 1
 WHITE = 255
@@ -38,6 +40,5 @@ def save_image(path: Path, image: Images) -> None:
         OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(beside, "PNG")
-    beside.rename(path)
+    with replacing(path) as beside:
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(beside, "PNG")

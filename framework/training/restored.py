@@ -10,10 +10,10 @@ import torch
 from framework.configuration import Configuration
 from framework.distribution import ALONE, World
 from framework.errors import UserError
+from framework.runs import CONFIG
 from framework.training import replicas
 from framework.training.checkpoints import Checkpoints
 from framework.training.experiment import Experiment
-from framework.training.folder import CONFIG
 from framework.training.trainer import Trainer
 
 

@@ -15,6 +15,8 @@ from framework.configuration import Configuration
 from framework.distribution import World, joined
 from framework.errors import UserError
 from framework.results import RunConfig, RunWriter
+from framework.runs import CONFIG
+from framework.runs.heartbeat import Heartbeat, Pulse, State, read
 from framework.streams import Streams
 from framework.training import compilation, failures, provenance, replicas
 from framework.training.batches import Batches
@@ -22,9 +24,7 @@ from framework.training.checkpoints import Checkpoints
 from framework.training.diagnostics import Diagnostics
 from framework.training.experiment import Experiment
 from framework.training.flops import flops_per_step
-from framework.training.folder import CONFIG
 from framework.training.following import NoPulse, NoWriter, Writer
-from framework.training.heartbeat import Heartbeat, Pulse, State, read
 from framework.training.loop import Loop
 from framework.training.scoring import Scorer
 from framework.training.signals import AgreedStop, stop_requests

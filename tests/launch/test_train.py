@@ -13,8 +13,9 @@ import torch
 from framework.command import main
 from framework.distribution import placing
 from framework.errors import UserError
-from framework.launching import claims, ranks
+from framework.launching import ranks
 from framework.results import read_run
+from framework.runs import claims
 from launch.train import program
 
 ROOT = Path(__file__).parents[2]

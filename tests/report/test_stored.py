@@ -12,9 +12,9 @@ import pytest
 
 from framework import UserError, command
 from framework.grid.manifest import CellRecord
-from framework.launching import claims
 from framework.report import findings, write
 from framework.report.loading import load_grid
+from framework.runs import claims
 from launch import report
 
 from .stored import manifest, write_grid

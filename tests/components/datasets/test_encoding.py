@@ -154,6 +154,19 @@ def test_it_goes_on_where_it_was(digits, vae, tmp_path):
     assert encoded(digits, tmp_path / "out.h5", vae).sha256 == whole.sha256
 
 
+def test_an_image_that_goes_away_is_named_and_can_come_back(vae, tmp_path):
+    images = save_digits(tmp_path / "images", 40)
+    last = sorted(images.rglob("*.png"))[-1]
+    content = last.read_bytes()
+    with pytest.raises(UserError, match=rf"{last} cannot be read: No such file"):
+        encoded(
+            images, tmp_path / "out.h5", vae, report=lambda d, t, r: last.unlink(missing_ok=True)
+        )
+    last.write_bytes(content)
+    found = encoded(images, tmp_path / "out.h5", vae)
+    assert found.sha256 == encoded(images, tmp_path / "whole.h5", vae).sha256
+
+
 def program(*arguments):
     return [sys.executable, str(ROOT / "launch/encode_latents.py"), *map(str, arguments)]
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 
 from framework.errors import UserError
-from framework.grid.manifest import Job, Manifest, Submission, publish
+from framework.grid.manifest import Job, Manifest, Submission
 
 DECAY = "grid.axes = {'losses.tvm.target_decay': [0.0, 0.9]}"
 
@@ -53,19 +53,6 @@ def test_a_zip_that_is_equivalent_counts_by_its_bindings(plan_of):
     manifest = plan_of(DECAY, zips, "grid.equivalent = ['fast']").manifest("")
     assert manifest.equivalent == ["optimizers.adamw.lr", "train.steps"]
     assert set(manifest.equivalent) <= set(manifest.arms[-1]["settings"])
-
-
-def test_a_failed_write_leaves_the_old_one(tmp_path, monkeypatch):
-    publish(tmp_path / "grid.json", "old")
-
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        publish(tmp_path / "grid.json", "new")
-    assert (tmp_path / "grid.json").read_text() == "old"
-    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": 99}', "{"])

@@ -13,10 +13,11 @@ import framework.training.experiment  # noqa: F401  registers train.*
 from framework.configuration import Configuration
 from framework.grid.manifest import Manifest
 from framework.grid.plan import Plan, plan
-from framework.launching import claims, outcomes
+from framework.launching.job_files import JOBS
 from framework.launching.launch import Launched, Options, launch
 from framework.launching.states import read_states
 from framework.launching.waiting import wait
+from framework.runs import claims
 
 REPOSITORY = Path(__file__).parents[3]
 RUNNER = "tests.framework.launching.toy:run"
@@ -50,7 +51,7 @@ def until_jobs_end(launched: Launched) -> None:
     """Wait for a local launch's last file: cells are done a little before their job is."""
     assert launched.submission is not None
     for job in launched.submission.jobs:
-        answer = launched.grid / outcomes.JOBS / f"{job.id}_0_result.pkl"
+        answer = launched.grid / JOBS / f"{job.id}_0_result.pkl"
         until(answer.exists, f"job {job.id} to end")
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from framework.distribution import joined
-from framework.launching import outcomes
+from framework.runs import outcomes
 from framework.training import failures
 
 

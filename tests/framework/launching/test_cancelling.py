@@ -9,14 +9,15 @@ import time
 import pytest
 
 from framework.grid.manifest import Job, Submission
-from framework.launching import claims, outcomes
 from framework.launching.cancelling import cancel
+from framework.launching.job_files import JOBS
+from framework.runs import claims
 
 from .conftest import REPOSITORY, until
 from .test_states import CELL, manifest_of
 
 HOLDING = (
-    "import sys, time; from pathlib import Path; from framework.launching import claims\n"
+    "import sys, time; from pathlib import Path; from framework.runs import claims\n"
     "with claims.claim(Path(sys.argv[1])): time.sleep(600)"
 )
 
@@ -41,7 +42,7 @@ def scancel(tmp_path, monkeypatch):
 def running(tmp_path):
     """A process that trains the cell, as far as its lock says."""
     run = tmp_path / "toy" / CELL.directory
-    (tmp_path / "toy" / outcomes.JOBS).mkdir(parents=True)
+    (tmp_path / "toy" / JOBS).mkdir(parents=True)
     run.mkdir(parents=True)
     process = subprocess.Popen([sys.executable, "-c", HOLDING, str(run)], cwd=REPOSITORY)
     until(lambda: claims.holder(run / claims.LOCK), "the run's claim")
@@ -52,7 +53,7 @@ def running(tmp_path):
 
 def test_a_run_that_went_from_slurm_to_this_machine_is_told_here(tmp_path, running, scancel):
     grid = tmp_path / "toy"
-    local = submission("local", "31337", f"{outcomes.JOBS}/t.lock")
+    local = submission("local", "31337", f"{JOBS}/t.lock")
     manifest_of([CELL], [submission("slurm", "5_0"), local]).write(grid)
     assert cancel(grid).told == 1
     assert scancel() == []
@@ -61,7 +62,7 @@ def test_a_run_that_went_from_slurm_to_this_machine_is_told_here(tmp_path, runni
 
 def test_a_run_that_went_from_this_machine_to_slurm_is_told_by_slurm(tmp_path, running, scancel):
     grid = tmp_path / "toy"
-    local = submission("local", "31337", f"{outcomes.JOBS}/t.lock")
+    local = submission("local", "31337", f"{JOBS}/t.lock")
     manifest_of([CELL], [local, submission("slurm", "5_0")]).write(grid)
     assert cancel(grid).told == 1
     assert scancel() == ["5_0"]

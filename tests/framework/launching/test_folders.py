@@ -12,10 +12,11 @@ from framework.configuration import Configuration
 from framework.errors import UserError
 from framework.grid.manifest import Manifest
 from framework.grid.plan import plan
-from framework.launching import folders, outcomes, presenting
+from framework.launching import folders, presenting
 from framework.launching.decisions import decide
 from framework.launching.launch import launch
 from framework.launching.waiting import wait
+from framework.runs import outcomes
 
 from .conftest import REPOSITORY, options, run_all, toy_plan, until_jobs_end
 

@@ -10,11 +10,12 @@ import pytest
 
 from framework.errors import UserError
 from framework.grid.manifest import Manifest
-from framework.launching import claims, folders, presenting
+from framework.launching import folders, presenting
 from framework.launching.cancelling import cancel
 from framework.launching.launch import launch
 from framework.launching.states import read_states
 from framework.launching.waiting import wait
+from framework.runs import claims
 
 from .conftest import (
     REPOSITORY,
@@ -279,7 +280,7 @@ def test_another_number_of_steps_makes_other_runs(grid):
 def test_claims_end_with_their_process(tmp_path):
     lock = tmp_path / "lock"
     code = (
-        "import sys, time; from pathlib import Path; from framework.launching import claims\n"
+        "import sys, time; from pathlib import Path; from framework.runs import claims\n"
         "with claims.hold(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
     holder = subprocess.Popen(

@@ -11,9 +11,11 @@ import pytest
 
 from framework.explaining.account import account
 from framework.grid.manifest import CellRecord, Job, Manifest, Submission
-from framework.launching import claims, outcomes, view
+from framework.launching import view
+from framework.launching.job_files import JOBS, job_log
 from framework.launching.scheduler import JobState, Scheduler
 from framework.launching.states import Jobs, cell_status, read_states
+from framework.runs import claims, outcomes
 
 from .conftest import REPOSITORY
 
@@ -112,6 +114,19 @@ def test_how_a_job_ended_is_read_from_accounts(tmp_path, slurm_says, beat_says, 
     assert (found.state, found.cause) == expected
 
 
+def test_a_cancelled_run_that_was_launched_again_waits(tmp_path):
+    beat(tmp_path / CELL.directory, state="stopped", cause=outcomes.CANCELLED, updated=100.0)
+    lock = f"{JOBS}/t.lock"
+    before, again = (
+        Submission("local", "t", "here", created, [Job("5", [CELL.directory])], lock)
+        for created in (99.0, 101.0)
+    )
+    (tmp_path / JOBS).mkdir()
+    with claims.hold(tmp_path / lock):  # the job lives, and has not come to this run yet
+        assert state(tmp_path, before).state == "stopped"
+        assert state(tmp_path, before, again).state == "queued"
+
+
 def test_a_run_that_never_began_says_what_became_of_its_job(tmp_path, slurm_says):
     slurm_says("5|0|FAILED|NonZeroExitCode")  # a setup command, say
     assert (state(tmp_path, ARRAY).state, state(tmp_path, ARRAY).cause) == (
@@ -125,7 +140,7 @@ def test_a_run_that_never_began_says_what_became_of_its_job(tmp_path, slurm_says
 def test_an_account_of_it_says_the_same_and_shows_the_jobs_log(tmp_path, slurm_says):
     slurm_says("5|0|FAILED|NonZeroExitCode")
     manifest_of([CELL], [ARRAY]).write(tmp_path)
-    run, log = tmp_path / CELL.directory, outcomes.job_log(tmp_path, "5_0")
+    run, log = tmp_path / CELL.directory, job_log(tmp_path, "5_0")
     run.mkdir(parents=True)
     (run / "config.gin").touch()
     log.parent.mkdir()
@@ -133,17 +148,6 @@ def test_an_account_of_it_says_the_same_and_shows_the_jobs_log(tmp_path, slurm_s
     found = account(run)
     assert (found.state, found.cause) == ("failed", "job 5_0 failed")
     assert found.log == ["no such module"]
-
-
-def test_what_was_written_last_is_shown(tmp_path):
-    for age, name in enumerate(("log.txt", "output.txt")):
-        (tmp_path / name).write_text(f"{name}\n")
-        os.utime(tmp_path / name, (age, age))
-    assert outcomes.last_lines(tmp_path) == ["output.txt"]
-    os.utime(tmp_path / "log.txt", (7, 7))
-    assert outcomes.last_lines(tmp_path) == ["log.txt"]
-    (tmp_path / "log.txt").write_text("\n")
-    assert outcomes.last_lines(tmp_path) == ["output.txt"]
 
 
 def test_slurm_is_asked_once_each_whatever_the_number_of_runs(tmp_path, slurm_says):

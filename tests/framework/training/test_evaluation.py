@@ -13,11 +13,11 @@ from framework.protocols import Score
 from framework.report import findings
 from framework.results import load
 from framework.results.names import UNGROUPED
+from framework.runs.heartbeat import read
 from framework.training import State, folder, run
 from framework.training.again import Changes, measure_again
 from framework.training.drawing import Wanted, draw_pictures
 from framework.training.experiment import Experiment
-from framework.training.heartbeat import read
 from framework.training.restored import restore
 
 SLICED = "metrics.sliced_wasserstein"

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from framework.grid.manifest import publish
-from framework.launching import outcomes
+from framework.files import publish
+from framework.runs import outcomes
 
 
 class State(StrEnum):

@@ -7,22 +7,21 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from framework.grid.manifest import publish
-from framework.launching import claims
+from framework.files import publish
+from framework.runs import claims
+from framework.runs.logs import last_lines
 
 FILE = "heartbeat.json"
-CONFIG = "config.gin"  # beside it: which run it is
-JOBS = ".jobs"
 ENDED = frozenset({"done", "failed", "diverged"})
 FAILURE = "failure.txt"
 CANCELLED = "cancelled"
 STOP = "stop"
 """A file in a run's folder: the job that runs it, with others, is to stop this run."""
 KILLED = "killed by SIGKILL"
-TAIL_BYTES = 8192
 STOPPING = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
@@ -90,9 +89,13 @@ def is_wanted(run: Path, created: float) -> bool:
 
     It is not if it has ended, or was cancelled, since then.
     """
-    beat = read(run)
+    return not is_over(read(run), created)
+
+
+def is_over(beat: Mapping[str, Any], created: float) -> bool:
+    """Return whether a heartbeat says that its run ended, or was cancelled, since a time."""
     over = beat.get("state") in ENDED or beat.get("cause") == CANCELLED
-    return not over or bool(beat.get("updated", 0.0) < created)
+    return over and bool(beat.get("updated", 0.0) >= created)
 
 
 def failure(run: Path) -> str:
@@ -101,31 +104,3 @@ def failure(run: Path) -> str:
         return (run / FAILURE).read_text(encoding="utf-8")
     except OSError:
         return ""
-
-
-def last_lines(run: Path, count: int = 5, otherwise: Path | None = None) -> list[str]:
-    """Return the end of what a run logged or printed last; else of another file, as its job's."""
-    own = [path for name in ("log.txt", "output.txt") if (path := run / name).exists()]
-    own.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    paths = [*own, *([] if otherwise is None else [otherwise])]
-    return next((lines[-count:] for path in paths if (lines := tail(path))), [])
-
-
-def job_log(grid: Path, job: str) -> Path:
-    """Return what a job prints into: what came before its runs, or instead of them.
-
-    A local job's errors have a file of their own.
-    """
-    out, err = (grid / JOBS / f"{job}_0_log.{kind}" for kind in ("out", "err"))
-    return err if err.exists() else out  # submitit's names; 0 is the first task
-
-
-def tail(path: Path) -> list[str]:
-    """Return the last lines of a file that are not blank; none where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return []
-    return [line.rstrip() for line in lines if line.strip()]

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from framework.configuration import Configuration
+from framework.runs.heartbeat import Heartbeat, Pulse, State, read
 from framework.training import folder, run
-from framework.training.heartbeat import Heartbeat, Pulse, State, read
 from tests.framework.training.small import DIGITS, SIZE
 
 SHORT = (
