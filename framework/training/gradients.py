@@ -138,12 +138,14 @@ class GraphedGradients:
         self._alone = gradients.world.size == 1
         self._parameters = list(model.parameters())
         self._stream: torch.cuda.Stream | None = None
+        self._trained: list[bool] = []  # which of them, in the recording
         self._seen = 0
         self._held: _HeldBatch | None = None
         self._recorded: _Recorded | None = None
 
     def __call__(self, batch: Batch) -> Summary:
         """Run forward and backward passes."""
+        self._follow_frozen()
         if self._held is None:
             self._held = _HeldBatch(batch)
         else:
@@ -158,6 +160,12 @@ class GraphedGradients:
             parameter.grad = gradient
         found = self._recorded.result
         return found if isinstance(found, Summary) else self._gradients.of_all(found)
+
+    def _follow_frozen(self) -> None:
+        """Begin anew where parameters were frozen, or are so no longer."""
+        trained = [parameter.requires_grad for parameter in self._parameters]
+        if trained != self._trained:
+            self._trained, self._seen, self._recorded = trained, 0, None
 
     def _beside(self, batch: Batch) -> Summary:
         """Run on the stream of the recording: cuBLAS keeps 64 MB and more for each that it sees."""
