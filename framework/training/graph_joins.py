@@ -103,7 +103,7 @@ def _arguments_of(graph: fx.Graph, attention: fx.Node) -> tuple[Any, ...]:
     scale = attention.kwargs.get("scale") or q.meta["val"].shape[3] ** -0.5
     natural = called(graph, _aten.view.default, lse, list(q.meta["val"].shape[:3]))
     base_2 = called(graph, _aten.mul.Tensor, natural, math.log2(math.e))
-    mu = called(graph, _aten.zeros_like.default, base_2)  # of no tangent
+    mu = called(graph, _aten.mul.Tensor, base_2, 0.0)  # of no tangent
     return do, None, q, k, v, None, None, None, o, o, base_2, mu, scale, attention.args[14], False
 
 
