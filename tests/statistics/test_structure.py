@@ -35,6 +35,14 @@ def test_noise_with_one_block_or_one_run():
     assert table.loc["one run", "block_sd"] == pytest.approx(1.0)
 
 
+def test_a_run_without_any_number_does_not_make_the_noise_infinite():
+    rows = [("a", s, b, s + 0.1 * b) for s, b in product(range(4), range(3))]
+    known = pd.DataFrame(rows, columns=["arm", "seed", "block", "value"])
+    lost = pd.DataFrame([("a", 4, b, np.nan) for b in range(3)], columns=known.columns)
+    table = noise_components(pd.concat([known, lost]))
+    pd.testing.assert_frame_equal(table, noise_components(known))
+
+
 def curves():
     rows = []
     for arm, speed in (("fast", 1.0), ("slow", 2.0)):
