@@ -122,7 +122,7 @@ def analyse(
         )
     known = scores.final.dropna(subset="value")
     baseline = _baseline(grid, known, notes, elsewhere=w is not None)
-    if known.groupby("seed")["arm"].nunique().nunique() > 1:
+    if score_matrix(known).isna().any(axis=None):
         notes.append(
             "Arms have scores for different seeds: their means are not over the same ones, the "
             "paired differences are."

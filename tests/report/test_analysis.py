@@ -69,6 +69,13 @@ def test_a_lead_that_rests_on_other_seeds_is_not_called_one():
     assert any("not over the same ones" in note for note in analysis.notes)
 
 
+def test_arms_with_as_many_scores_of_different_seeds_are_said_to_have_them():
+    states = {("a", 0): "failed", ("b", 1): "failed", ("c", 2): "failed"}
+    analysis = analyse(build(Truth(effects={"a": 0.0, "b": 1.0, "c": 2.0}, states=states)))
+    assert analysis.ranking["n"].tolist() == [2, 2, 2]
+    assert any("not over the same ones" in note for note in analysis.notes)
+
+
 def test_every_run_diverged():
     truth = Truth(effects={"a": 0.0, "b": 1.0}, diverged={("b", s): 50 for s in range(3)})
     analysis = analyse(build(truth))
