@@ -68,6 +68,8 @@ def _claim(analysis: Analysis, leader: str, places: int) -> str:
     if leader == analysis.baseline:
         return f"It is the baseline; {_rivals(analysis.ranking.drop(index=leader))}."
     row = analysis.ranking.T[leader]
+    if not row["pairs"]:
+        return f"It has no seed in common with {the_baseline(analysis.baseline)}."
     size = fixed(abs(row["difference"]), places)
     side = "lower" if row["difference"] < 0 else "higher"
     words = f"{size} {side} than {the_baseline(analysis.baseline)}"
@@ -104,6 +106,8 @@ def _runner_up(analysis: Analysis, arms: list[str], places: int) -> str:
         return ""
     direction = analysis.selection.direction
     pair = paired_differences(analysis.scores.final, leader, direction).T[second]
+    if not pair["pairs"]:
+        return f"It has no seed in common with {second}: not a clear lead."
     gain = -orient(direction) * pair["difference"]
     size = fixed(abs(gain), places)
     span = f"{fixed(-pair['high'], places, True)} to {fixed(-pair['low'], places, True)}"

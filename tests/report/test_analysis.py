@@ -76,6 +76,16 @@ def test_arms_with_as_many_scores_of_different_seeds_are_said_to_have_them():
     assert any("not over the same ones" in note for note in analysis.notes)
 
 
+def test_arms_without_a_seed_in_common_are_not_said_to_differ_by_anything():
+    states = {("one", 0): "failed", ("one", 1): "failed", ("two", 2): "failed"}
+    truth = Truth(effects={"base": 9.0, "one": 1.5, "two": 0.0}, states=states)
+    found = headline(analyse(build(truth)))
+    assert found.leader == "two"
+    assert found.runner_up == "It has no seed in common with one: not a clear lead."
+    against = headline(analyse(build(truth, baseline="one")))
+    assert against.claim == "It has no seed in common with the baseline one."
+
+
 def test_every_run_diverged():
     truth = Truth(effects={"a": 0.0, "b": 1.0}, diverged={("b", s): 50 for s in range(3)})
     analysis = analyse(build(truth))
