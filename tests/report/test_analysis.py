@@ -296,6 +296,17 @@ def test_arms_agree_on_evidence_only(seeds, effect, noise, verdict):
     assert any("within 5 % of the baseline's mean" in note for note in analysis.notes)
 
 
+@pytest.mark.parametrize("lost", [2, 5])
+def test_an_arm_that_diverged_where_the_baseline_did_not_does_not_agree(lost):
+    settings = {"plain": {"train.compile": "False"}, "compiled": {"train.compile": "True"}}
+    truth = Truth(
+        effects={"plain": 0.0, "compiled": 0.0}, settings=settings, seeds=5, seed_noise=0.01,
+        block_noise=0.0, diverged={("compiled", seed): 50 for seed in range(lost)},
+    )  # fmt: skip
+    analysis = analyse(replace(build(truth), equivalent=("train.compile",)))
+    assert analysis.ranking.loc["compiled", "verdict"] == "differs but should agree"
+
+
 def test_another_grid_is_compared_arm_by_arm():
     analysis = analyse(four_arms(), against=four_arms(level=12.0))
     assert analysis.against["pairs"].tolist() == [5, 5, 5, 4]
