@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from framework.errors import UserError, nearest
@@ -26,6 +27,9 @@ from .tuned import choose, chosen_of, keep, reduced, with_scores
 
 BASELINE = "baseline"
 """What a baseline is called that is no other arm of its grid."""
+
+SURVIVORS = ", but of surviving runs only"
+"""What is said of a difference in favour of the arm that lost more runs."""
 
 MOST_OTHERS = 5
 """Metrics shown beside the one ranked by."""
@@ -181,10 +185,19 @@ def _ranking(
     table = rank_arms(scores.final, runs, selection.direction)
     if baseline is not None:
         pairs = paired_differences(scores.final, baseline, selection.direction)
-        table = table.join(pairs.rename(columns={"sd": "difference_sd"}))
+        table = _of_survivors(table.join(pairs.rename(columns={"sd": "difference_sd"})), baseline)
     noise = noise_components(scores.blocks)[["evaluation_sd", "seed_sd", "blocks"]]
     seconds = scores.curves.groupby(["arm", "seed"], sort=False)["time"].max()
     return table.join(noise).join(seconds.groupby("arm", sort=False).mean().rename("seconds"))
+
+
+def _of_survivors(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Restrict verdicts in favour of the side that lost more runs: its survivors flatter it."""
+    lost = table["diverged"] + table["broken"]
+    more = np.sign(lost - lost[baseline])
+    words = table["verdict"].astype(object)
+    words[(more > 0) & (words == "better") | (more < 0) & (words == "worse")] += SURVIVORS
+    return table.assign(verdict=words)
 
 
 def _others(grid: GridResults, selection: Selection) -> list[Selection]:

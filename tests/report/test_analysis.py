@@ -307,6 +307,21 @@ def test_an_arm_that_diverged_where_the_baseline_did_not_does_not_agree(lost):
     assert analysis.ranking.loc["compiled", "verdict"] == "differs but should agree"
 
 
+@pytest.mark.parametrize(("loser", "plain"), [("lead", "better"), ("base", "worse")])
+def test_an_arm_that_lost_more_runs_is_not_simply_better(loser, plain):
+    effect = -5.0 if loser == "lead" else 5.0
+    effects = {"base": 0.0, "lead": effect}
+    lost = {(loser, seed): 50 for seed in (0, 1, 2)}
+    whole = analyse(build(Truth(effects=effects, seeds=6))).ranking["verdict"]
+    part = analyse(build(Truth(effects=effects, seeds=6, diverged=lost)))
+    assert whole["lead"] == plain
+    assert part.ranking.loc["lead", "verdict"] == f"{plain}, but of surviving runs only"
+    assert {row.kind for row in ranked_rows(part)} == {"baseline", "open"}
+    both = {(arm, seed): 50 for arm in effects for seed in (0, 1, 2)}
+    equal = analyse(build(Truth(effects=effects, seeds=6, diverged=both)))
+    assert equal.ranking.loc["lead", "verdict"] == plain
+
+
 def test_another_grid_is_compared_arm_by_arm():
     analysis = analyse(four_arms(), against=four_arms(level=12.0))
     assert analysis.against["pairs"].tolist() == [5, 5, 5, 4]
