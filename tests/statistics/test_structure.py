@@ -148,6 +148,14 @@ def test_best_variant_counts_the_search():
     assert best_variants(runs, "higher").loc["a", "variant"] == "lr=1"
 
 
+def test_a_variant_with_scores_of_fewer_seeds_is_not_the_best():
+    rows = [("lr=1", 0, "done", 5.2), ("lr=1", 1, "failed", np.nan), ("lr=1", 2, "running", np.nan)]
+    rows += [("lr=2", seed, "done", value) for seed, value in enumerate([5.0, 9.0, 9.0])]
+    runs = pd.DataFrame(rows, columns=["variant", "seed", "state", "value"])
+    table = best_variants(runs.assign(arm="a", seconds=1.0), "lower")
+    assert table["variant"].tolist() == ["lr=2"]
+
+
 def test_effects_that_are_the_same_in_all_seeds_are_not_made_certain_by_rounding():
     cells = list(product(range(4), range(3)))
     names = [f"{a}{b}" for a, b in cells]
