@@ -1,5 +1,7 @@
 """Evaluations that are no number are counted, named and ranked last, never averaged away."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,15 @@ def test_one_block_that_is_no_number_costs_the_run_its_score_and_the_arm_its_pla
     assert found.leader == "base" and found.lost == "Of 15 runs: 1 without a number for a score."
     cells = dict(metric_table(analysis).rows)["lead"]
     assert [cell.endswith("(1 without a number)") for cell in cells] == [True, False, False]
+
+
+def test_a_finished_run_that_was_not_evaluated_is_counted():
+    grid = build(LEADER)
+    rows = grid.frame
+    lost = (rows["kind"] == "evaluation") & (rows["seed"] == 1) & (rows["arm"] != "lead")
+    analysis = analyse(replace(grid, frame=rows[~lost]))
+    told = {row.arm: row.runs for row in ranked_rows(analysis)}
+    assert told == {"lead": "5/5", "base": "5/5, 1 without a score", "other": told["base"]}
 
 
 def test_the_last_evaluation_counts_and_not_the_last_number():
