@@ -44,6 +44,16 @@ def test_one_block_that_is_no_number_costs_the_run_its_score_and_the_arm_its_pla
     assert [cell.endswith("(1 without a number)") for cell in cells] == [True, False, False]
 
 
+def test_a_mean_of_another_metric_says_which_runs_it_is_not_of():
+    grid = build(LEADER)
+    rows = grid.frame
+    lost = (rows["nfe"] == 4) & (rows["arm"] == "lead") & (rows["seed"] > 1)
+    table = metric_table(analyse(replace(grid, frame=rows[~lost])))
+    cells = dict(table.rows)["lead"]
+    assert [cell.endswith(" (2 of 5 runs)") for cell in cells] == [False, False, True]
+    assert not any("runs" in cell for cell in dict(table.rows)["base"])
+
+
 def test_a_finished_run_that_was_not_evaluated_is_counted():
     grid = build(LEADER)
     rows = grid.frame
