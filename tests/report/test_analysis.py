@@ -6,6 +6,7 @@ import pytest
 
 from framework import UserError
 from framework.report import analyse
+from framework.report.budget_rows import budget_table
 from framework.report.figures import draw_nfe
 from framework.report.headline import headline
 from framework.report.rows import ranked_rows
@@ -120,6 +121,17 @@ def test_equal_time_ranks_otherwise_than_equal_steps():
     assert list(budgets["step"].index) == ["slow", "fast"]
     assert list(budgets["time"].index) == ["fast", "slow"]
     assert "flops" not in budgets
+
+
+def test_an_arm_that_was_not_evaluated_around_a_budget_has_no_place_there():
+    speed = {"fast": 0.05, "slow": 0.2}
+    truth = Truth(effects={"fast": 0.5, "slow": 0.0}, evaluations=1, speed=speed)
+    grid = build(truth)
+    late = (grid.runs["arm"] == "fast") & (grid.runs["seed"] == 2)
+    grid.runs.loc[late, "seconds"] += 1.0
+    cells = {arm: found[1] for arm, found in budget_table(analyse(grid)).rows}
+    assert cells["fast"][0] == "1." and cells["fast"][1].endswith(" (2 of 3 runs)")
+    assert cells["slow"] == ("\N{EN DASH}", "\N{EN DASH}")
 
 
 def test_equal_flops_where_the_cost_is_known():
