@@ -132,6 +132,9 @@ def analyse(
             "paired differences are."
         )
     ranking = with_agreement(grid, baseline, _ranking(selection, scores, chosen, baseline), notes)
+    others = _others(compared, selection)
+    mixed = [note for other in others if len(other.full_names) > 1 for note in other.notes]
+    notes += [note for note in mixed if note not in notes]
     beside = None
     if against is not None:
         table = _against(against, grid, selection, scores)
@@ -140,7 +143,7 @@ def analyse(
     return Analysis(
         grid, compared, selection, scores, baseline, ranking,
         _budgets(selection, scores, chosen, baseline),
-        _factorial(grid, scores.final), tuning, runs, notes, _others(compared, selection), beside,
+        _factorial(grid, scores.final), tuning, runs, notes, others, beside,
         against.name if against else "",
     )  # fmt: skip
 

@@ -213,6 +213,15 @@ def test_a_metric_is_found_with_and_without_its_hash():
     assert by_full.selection.metric == "fd"
 
 
+def test_another_metric_of_different_features_is_said_to_be_so():
+    grid = four_arms()
+    rows = grid.frame[grid.frame["kind"] == "evaluation"]
+    other = rows.assign(metric=np.where(rows["arm"] == "decay=0", "kid@aaa", "kid@bbb"))
+    both = pd.concat([grid.frame.astype({"metric": object}), other], ignore_index=True)
+    notes = analyse(replace(grid, frame=both)).notes
+    assert any(note.startswith("Logged as kid@aaa, kid@bbb: values of diff") for note in notes)
+
+
 def test_training_scalars_can_be_ranked():
     analysis = analyse(four_arms(), metric="loss/total")
     assert analysis.selection.nfe is None
