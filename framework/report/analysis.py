@@ -137,9 +137,10 @@ def analyse(
     notes += [note for note in mixed if note not in notes]
     beside = None
     if against is not None:
-        table = _against(against, grid, selection, scores)
+        table, said = _against(against, grid, selection, scores)
         order = [arm for arm in ranking.index if arm in table.index]
         beside = table.loc[[*order, *table.index.drop(order)]]
+        notes += said
     return Analysis(
         grid, compared, selection, scores, baseline, ranking,
         _budgets(selection, scores, chosen, baseline),
@@ -250,8 +251,12 @@ def _factorial(grid: GridResults, final: pd.DataFrame) -> Factorial | None:
 
 def _against(
     other: GridResults, grid: GridResults, selection: Selection, scores: Scores
-) -> pd.DataFrame:
-    """Compare with another grid on the same metric, arm by arm, with what diverged in either."""
+) -> tuple[pd.DataFrame, list[str]]:
+    """Compare with another grid on the same metric, arm by arm, with what diverged in either.
+
+    Returns:
+        The columns of `compare_grids`, and what a reader must know of the other grid's scores.
+    """
     theirs = select(other, selection.metric, selection.nfe, selection.w)
     earlier = score_runs(other, theirs)
     before = keep(earlier.final, choose(other, earlier, selection.direction))
@@ -261,4 +266,17 @@ def _against(
     for runs, when in ((other.runs, "before"), (grid.runs, "after")):
         lost = Counter(map(str, runs[runs["state"] == "diverged"]["arm"]))
         words += [f"; {lost[arm]} diverged {when}" if arm in lost else "" for arm in table.index]
-    return table.assign(verdict=words)
+    told = [*theirs.notes, *earlier.notes, *other.warnings]
+    notes = [f"{other.name}: {note}" for note in told if note not in selection.notes]
+    ours, before_us = _read_as(selection, scores), _read_as(theirs, earlier)
+    unlike = [f"{k} {before_us[k]} against {v}" for k, v in ours.items() if before_us[k] != v]
+    if unlike:
+        notes.append(f"{other.name} was read otherwise than {grid.name}: {'; '.join(unlike)}.")
+    return table.assign(verdict=words), notes
+
+
+def _read_as(selection: Selection, scores: Scores) -> dict[str, str]:
+    """What scores were measured with, and at which steps, as text."""
+    steps = sorted(scores.final["step"].unique())
+    names = {"metric": ", ".join(selection.full_names)}
+    return {**names, **selection.under, "step": ", ".join(map(str, steps))}

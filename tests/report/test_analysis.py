@@ -350,6 +350,23 @@ def test_another_grid_is_compared_arm_by_arm():
     assert list(analysis.against.index) == list(analysis.ranking.index)
 
 
+def test_two_grids_that_were_read_otherwise_are_said_to_be_so():
+    other = four_arms(steps=400)
+    rows = other.frame
+    measured = rows["kind"] == "evaluation"
+    rows.loc[measured, "w"] = 2.0
+    rows["metric"] = rows["metric"].cat.rename_categories({"fd@digits-1a2b3c4d": "fd@digits-ffff"})
+    before = replace(other, name="before", warnings=("A run is damaged.",))
+    notes = analyse(four_arms(), against=before).notes
+    assert notes[-1] == (
+        "before was read otherwise than synthetic: metric fd@digits-ffff against "
+        "fd@digits-1a2b3c4d; w 2 against 1.5; step 400 against 200."
+    )
+    assert "before: A run is damaged." in notes
+    alike = replace(four_arms(), name="before")
+    assert not any("before" in note for note in analyse(four_arms(), against=alike).notes)
+
+
 def test_a_comparison_of_two_grids_leaves_no_arm_out():
     lost = {("decay=0", seed): 50 for seed in range(5)}
     before = four_arms(diverged={**lost, ("decay=0.9", 0): 50})
