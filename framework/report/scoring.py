@@ -51,7 +51,8 @@ def score_runs(grid: GridResults, selection: Selection) -> Scores:
     rows = rows[rows["state"] != "diverged"] if provisional else rows[finished]
     notes = []
     if provisional and len(rows):
-        notes.append("No run has finished: these are running ones, and will change.")
+        states = ", ".join(rows["state"].astype(str).unique())
+        notes.append(f"No run has finished: these are {states}, and their scores may change.")
     curves = _curves(rows)
     last = curves.groupby(RUN, sort=False)["step"].max()
     varied = any(binding.endswith("train.steps") for arm in grid.arms for binding in arm.settings)

@@ -288,6 +288,13 @@ def test_before_any_run_is_done_running_ones_are_compared_and_it_is_said():
     assert any("No run has finished" in note for note in analysis.notes)
 
 
+def test_failed_runs_are_not_called_running_ones():
+    grid = build(Truth(effects={"a": 0.0, "b": 1.0}))
+    grid.runs["state"] = "failed"
+    told = "No run has finished: these are failed, and their scores may change."
+    assert told in analyse(grid).notes
+
+
 def test_runs_of_different_lengths_are_compared_at_a_common_step():
     grid = four_arms()
     cut = (grid.frame["arm"] == "decay=0.9") & (grid.frame["step"] > 160)
