@@ -108,9 +108,9 @@ def _runner_up(analysis: Analysis, arms: list[str], places: int) -> str:
     pair = paired_differences(analysis.scores.final, leader, direction).T[second]
     if not pair["pairs"]:
         return f"It has no seed in common with {second}: not a clear lead."
-    gain = -orient(direction) * pair["difference"]
+    gain, *ends = (-orient(direction) * pair[name] for name in ("difference", "low", "high"))
     size = fixed(abs(gain), places)
-    span = f"{fixed(-pair['high'], places, True)} to {fixed(-pair['low'], places, True)}"
+    span = f"{fixed(min(ends), places, True)} to {fixed(max(ends), places, True)}"
     place = "Ahead of" if gain >= 0 else "On the seeds that both have, behind"
     if not math.isfinite(pair["p"]):
         return f"{place} {second} by {size}, {_few(int(pair['pairs']))}: not a clear lead."

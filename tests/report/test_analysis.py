@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -39,6 +40,19 @@ def test_headline_answers_which_by_how_much_how_sure():
 def test_runner_up_is_named_when_the_lead_may_be_chance():
     grid = build(Truth(effects={"base": 3.0, "one": 0.0, "two": 0.02}))
     assert "not a clear lead" in headline(analyse(grid)).runner_up
+
+
+@pytest.mark.parametrize("direction", ["lower", "higher"])
+def test_the_interval_of_a_lead_holds_the_lead(direction):
+    better = -1.0 if direction == "lower" else 1.0
+    effects = {"base": 0.0, "one": 9.0 * better, "two": 8.0 * better}
+    grid = build(Truth(effects=effects, seeds=6, seed_noise=0.05))
+    grid.frame["direction"] = direction
+    found = headline(analyse(grid))
+    assert found.leader == "one"
+    words = found.runner_up
+    size, low, high = map(float, re.findall(r"by (.+) \(95 % interval (.+) to (.+), p", words)[0])
+    assert low < size < high
 
 
 def test_a_lead_is_clear_where_it_outlasts_the_correction_over_all_other_arms():
