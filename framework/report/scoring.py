@@ -116,10 +116,11 @@ def _mean(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _interpolated(curves: pd.DataFrame, step: int) -> pd.DataFrame:
-    """Scores at a step that not every run evaluated."""
+    """Scores at a step that not every run evaluated; none for runs first evaluated beyond it."""
+    around = curves[curves.groupby(RUN, sort=False)["step"].transform("min") <= step]
     parts = [
         at_budget(rows, "step", step).scores.assign(variant=variant, step=step)
-        for variant, rows in curves.groupby("variant", sort=False)
+        for variant, rows in around.groupby("variant", sort=False)
     ]
     return pd.concat(parts, ignore_index=True)[[*RUN, "step", "value"]]
 

@@ -302,6 +302,18 @@ def test_before_any_run_is_done_running_ones_are_compared_and_it_is_said():
     assert any("No run has finished" in note for note in analysis.notes)
 
 
+def test_a_run_that_was_first_evaluated_later_is_not_called_lost():
+    grid = build(Truth(effects={"short": 0.0, "long": -3.0, "early": 1.0}))
+    arm, step = grid.frame["arm"], grid.frame["step"]
+    kept = (arm == "short") & (step <= 120) | (arm == "long") & (step == 200)
+    kept |= (arm == "early") & (step != 120)
+    analysis = analyse(replace(grid, frame=grid.frame[kept]))
+    assert any("interpolated at step 120" in note for note in analysis.notes)
+    assert analysis.ranking["broken"].sum() == 0
+    told = {row.arm: row.runs for row in ranked_rows(analysis)}
+    assert told == {"short": "3/3", "early": "3/3", "long": "3/3, 3 without a score"}
+
+
 def test_failed_runs_are_not_called_running_ones():
     grid = build(Truth(effects={"a": 0.0, "b": 1.0}))
     grid.runs["state"] = "failed"
