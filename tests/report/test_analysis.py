@@ -11,6 +11,7 @@ from framework.report.budget_rows import budget_table
 from framework.report.figures import draw_nfe
 from framework.report.headline import headline
 from framework.report.rows import ranked_rows
+from framework.report.writing import csv_table
 from framework.statistics import paired_differences
 
 from .synthetic import TARGETS, Truth, build, four_arms, many_arms
@@ -271,6 +272,8 @@ def test_one_guidance_weight_of_several_can_be_asked_for():
     assert analysis.baseline == others[0]
     assert any(f"{others[0]} stands in" in note for note in analysis.notes)
     assert analysis.selection.title.endswith("and w = 2.5")
+    assert set(csv_table(analysis)["w"]) == {"2.5"}
+    assert set(csv_table(analyse(both))["w"]) == {"1.5"}
     with pytest.raises(UserError, match=r"not evaluated at w = 3 \(--w\); choose one of: .*2\.5"):
         analyse(both, w=3.0)
 
