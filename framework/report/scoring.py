@@ -40,10 +40,10 @@ class Scores:
 def score_runs(grid: GridResults, selection: Selection) -> Scores:
     """Take each finished run's metric at its last evaluation.
 
-    Finished runs of different lengths are compared at the last step that all have, unless the
-    grid varies the number of steps. While none has finished, running ones are compared there.
-    Diverged runs have no score. One block of an evaluation that is no finite number makes it all
-    NaN: the others alone would flatter the run.
+    Finished runs of different lengths are compared at the last step that all have; where the grid
+    varies the number of steps, at the last that all of their arm have. While none has finished,
+    running ones are compared there. Diverged runs have no score. One block of an evaluation that is
+    no finite number makes it all NaN: the others alone would flatter the run.
     """
     rows = _with_costs(selection.at_nfe(), grid.runs)
     finished = rows["state"] == "done"
@@ -65,7 +65,14 @@ def score_runs(grid: GridResults, selection: Selection) -> Scores:
         notes.append(f"Runs are of different lengths: interpolated at step {step}.")
         final = _interpolated(curves, step)
         return _scores(final, rows.iloc[:0], curves, provisional, notes)
-    at_end = rows["step"] == rows.groupby(RUN, sort=False)["step"].transform("max")
+    ends = last.groupby(["arm", "variant"], sort=False).agg(["min", "max"])
+    uneven = ends[ends["min"] < ends["max"]]
+    notes += [
+        f"Runs of {' '.join(filter(None, (arm, variant)))} are of different lengths: read at step "
+        f"{step}."
+        for arm, variant, step in uneven["min"].reset_index().itertuples(index=False)
+    ]
+    at_end = rows["step"] == ends["min"].reindex(rows.set_index(["arm", "variant"]).index).array
     return _scores(_mean(rows[at_end]), rows[at_end], curves, provisional, notes)
 
 

@@ -305,6 +305,17 @@ def test_before_any_run_is_done_running_ones_are_compared_and_it_is_said():
     assert any("No run has finished" in note for note in analysis.notes)
 
 
+def test_runs_of_one_arm_are_read_at_one_step_where_steps_are_varied():
+    settings = {arm: {"train.steps": steps} for arm, steps in (("a", "100"), ("b", "200"))}
+    grid = build(Truth(effects={"a": 0.0, "b": 0.0}, settings=settings))
+    rows = grid.frame
+    cut = (rows["arm"] == "b") & (rows["seed"] == 1) & (rows["step"] > 160)
+    analysis = analyse(replace(grid, frame=rows[~cut]))
+    steps = analysis.scores.final.groupby("arm")["step"].unique()
+    assert steps["a"].tolist() == [200] and steps["b"].tolist() == [160]
+    assert "Runs of b are of different lengths: read at step 160." in analysis.notes
+
+
 def test_a_run_that_was_first_evaluated_later_is_not_called_lost():
     grid = build(Truth(effects={"short": 0.0, "long": -3.0, "early": 1.0}))
     arm, step = grid.frame["arm"], grid.frame["step"]
