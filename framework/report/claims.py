@@ -199,6 +199,8 @@ def _bound(grid: GridResults, claim: Claim) -> Outcome:
         f"holds at {held} of {len(both)} evaluations; "
         f"smallest factor {(known['above'] / known['below']).min():.3g}"
     )
+    if alone := len(below.index.symmetric_difference(above.index)):
+        note += f"; of one of both only: {alone}"
     if lost := len(both) - len(known):
         note += f"; without a number: {lost}"
     verdict: Verdict = "opposite direction" if held < len(known) else "same direction"

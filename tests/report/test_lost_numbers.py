@@ -105,3 +105,12 @@ def test_a_bound_is_not_said_to_hold_where_there_is_no_number(factor, verdict):
     assert found.verdict == verdict
     assert f"holds at {14 if factor > 1 else 0} of 15 evaluations" in found.note
     assert found.note.endswith("without a number: 1")
+
+
+def test_a_bound_says_how_often_it_was_not_measured_beside_its_metric():
+    grid = with_metric(build(Truth(effects={"base": 0.0}, blocks=1)), "bound", 1.5)
+    rows = grid.frame
+    grid = replace(grid, frame=rows[(rows["metric"] != "bound") | (rows["seed"] == 0)])
+    (found,) = outcomes(grid, [Claim("", "below", "bound", metric="fd", nfe=1)])
+    assert "holds at 5 of 5 evaluations" in found.note
+    assert found.note.endswith("of one of both only: 10")
