@@ -87,6 +87,14 @@ def test_a_tuned_setting_that_lost_a_run_is_not_the_best():
     assert tuning["a"] != "2e-3" and tuning["b"] == "2e-3"
 
 
+def test_a_claim_of_which_runs_failed_says_how_many_pairs_it_rests_on():
+    states = {("lead", seed): "failed" for seed in (0, 1)}
+    truth = replace(LEADER, states=states)
+    claims = [Claim("lead", "better", "base"), Claim("other", "worse", "base")]
+    notes = [found.note for found in outcomes(build(truth), claims)]
+    assert notes == ["paired in 3 of 5 seeds", ""]
+
+
 def test_claims_count_runs_without_a_number_as_lost():
     claim = Claim("lead", "better", "base")
     grid = spoil(build(LEADER), "lead", seeds=(0, 1, 2, 3, 4))
