@@ -119,11 +119,7 @@ def analyse(
     notes = [*selection.notes, *scores.notes, *grid.warnings]
     tuning = choose(grid, scores, selection.direction)
     compared, chosen, scores = reduced(grid, tuning), keep(runs, tuning), chosen_of(scores, tuning)
-    if tuning is not None:
-        notes.append(
-            f"Arms are compared at the best of up to {tuning['tried'].max()} tuned settings, "
-            "chosen on the same seeds: slightly flattering, the more so the more were tried."
-        )
+    notes += _flattered(tuning)
     known = scores.final.dropna(subset="value")
     baseline = _baseline(grid, known, notes, elsewhere=w is not None)
     if score_matrix(known).isna().any(axis=None):
@@ -147,6 +143,16 @@ def analyse(
         _factorial(grid, scores.final), tuning, runs, notes, others, beside,
         against.name if against else "",
     )  # fmt: skip
+
+
+def _flattered(tuning: pd.DataFrame | None) -> list[str]:
+    """Say that a choice was made on what it is judged by, where one was made."""
+    if tuning is None:
+        return []
+    return [
+        f"Arms are compared at the best of up to {tuning['tried'].max()} tuned settings, "
+        "chosen on the same seeds: slightly flattering, the more so the more were tried."
+    ]
 
 
 def _baseline(
@@ -259,14 +265,15 @@ def _against(
     """
     theirs = select(other, selection.metric, selection.nfe, selection.w)
     earlier = score_runs(other, theirs)
-    before = keep(earlier.final, choose(other, earlier, selection.direction))
+    tuning = choose(other, earlier, selection.direction)
+    before = keep(earlier.final, tuning)
     table = compare_grids(before, scores.final, selection.direction)
     table = table.reindex(pd.unique(pd.Series([*table.index, *grid.arm_names, *other.arm_names])))
     words = table["verdict"].fillna("no score in either")
     for runs, when in ((other.runs, "before"), (grid.runs, "after")):
         lost = Counter(map(str, runs[runs["state"] == "diverged"]["arm"]))
         words += [f"; {lost[arm]} diverged {when}" if arm in lost else "" for arm in table.index]
-    told = [*theirs.notes, *earlier.notes, *other.warnings]
+    told = [*theirs.notes, *earlier.notes, *other.warnings, *_flattered(tuning)]
     notes = [f"{other.name}: {note}" for note in told if note not in selection.notes]
     ours, before_us = _read_as(selection, scores), _read_as(theirs, earlier)
     unlike = [f"{k} {before_us[k]} against {v}" for k, v in ours.items() if before_us[k] != v]

@@ -414,6 +414,13 @@ def test_two_grids_that_were_read_otherwise_are_said_to_be_so():
     assert not any("before" in note for note in analyse(four_arms(), against=alike).notes)
 
 
+def test_a_comparison_with_a_tuned_grid_says_that_it_is_flattered():
+    effects = {"a": 0.0, "b": 1.0}
+    tuned = replace(build(Truth(effects=effects, variants=("1", "2"))), name="before")
+    notes = analyse(build(Truth(effects=effects)), against=tuned).notes
+    assert notes[-1].startswith("before: Arms are compared at the best of up to 2 tuned settings")
+
+
 def test_a_comparison_of_two_grids_leaves_no_arm_out():
     lost = {("decay=0", seed): 50 for seed in range(5)}
     before = four_arms(diverged={**lost, ("decay=0.9", 0): 50})
