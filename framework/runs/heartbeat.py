@@ -29,11 +29,11 @@ class State(StrEnum):
 class Heartbeat:
     """What a run says of itself.
 
-    `seconds` counts time spent stepping over all attempts; `updated` is a Unix time; `cause` says
-    why a run failed, diverged or stopped, `diverged_step` where, and `origin` what first was not
-    finite there; `flops_per_step` are the floating-point operations of an update
-    (`flops.flops_per_step`), 0.0 where they are not known; `memory` is the most bytes that were
-    allocated on the GPU, 0 on a CPU.
+    `seconds` counts time spent stepping up to `step`, over all attempts but without steps that were
+    lost and repeated; `updated` is a Unix time; `cause` says why a run failed, diverged or stopped,
+    `diverged_step` where, and `origin` what first was not finite there; `flops_per_step` are the
+    floating-point operations of an update (`flops.flops_per_step`), 0.0 where they are not known;
+    `memory` is the most bytes that were allocated on the GPU, 0 on a CPU.
     """
 
     state: State = State.QUEUED

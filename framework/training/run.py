@@ -75,6 +75,8 @@ def _run(directory: Path, pulse: Pulse, stop: AgreedStop, world: World) -> State
     batches = Batches(train.dataset, Streams(train.seed), train.batch_size, device, world)
     if train.compile:
         compilation.compile_steps(trainer, batches.at(trainer.step + 1))
+    # steps that a kill lost come again: counted twice they would make the arm look slow
+    pulse.now.seconds *= min(1.0, trainer.step / max(pulse.now.step, 1))
     pulse.now.step, pulse.now.steps = trainer.step, train.steps
     if world.leads:
         pulse.now.flops_per_step = pulse.now.flops_per_step or flops_per_step(train, device)
@@ -102,10 +104,11 @@ def _writer(experiment: Experiment, trainer: Trainer, directory: Path) -> Writer
 
 
 def _first_heartbeat(directory: Path) -> Heartbeat:
-    """Return a running heartbeat that counts on from the last attempt's seconds."""
+    """Return a running heartbeat that counts on from the last attempt's step and seconds."""
     last = read(directory) or Heartbeat()
     return Heartbeat(
         state=State.RUNNING,
+        step=last.step,
         seconds=last.seconds,
         flops_per_step=last.flops_per_step,
         memory=last.memory,

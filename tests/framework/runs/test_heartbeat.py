@@ -47,3 +47,15 @@ def test_a_run_goes_on_whose_heartbeat_a_crash_emptied(tmp_path):
     folder.prepare(tmp_path, configured.resolve())
     assert run(tmp_path) is State.DONE
     assert "going on from step 1" in (tmp_path / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(("reached", "kept"), [(4, 250.0), (1, 1000.0)])
+def test_seconds_of_steps_that_are_repeated_do_not_count(tmp_path, reached, kept):
+    configured = Configuration.load([DIGITS], [*SIZE, *SHORT])
+    folder.prepare(tmp_path, configured.with_bindings({"train.steps": 1}).resolve())
+    run(tmp_path)
+    Pulse(tmp_path, Heartbeat(state=State.RUNNING, step=reached, seconds=1000.0)).beat()
+    folder.prepare(tmp_path, configured.resolve())
+    run(tmp_path)
+    found = read(tmp_path)
+    assert found.step == 2 and kept < found.seconds < kept + 100
