@@ -102,6 +102,8 @@ def cell_status(grid: Path, cell: CellRecord, jobs: Jobs) -> CellStatus:
     if not outcomes.is_over(beat, jobs.submitted(cell.directory)):
         id_, job = jobs.of(cell.directory)
         state, cause = _unfinished(run, beat, id_, job)
+    elif state != "done" and claims.is_held(run / claims.LOCK):
+        state, cause = "running", ""  # it looks for where it diverged, say, and writes there yet
     diverged = beat.get("diverged_step") if state == "diverged" else None
     return CellStatus(
         arm=cell.arm,

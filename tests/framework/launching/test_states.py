@@ -58,6 +58,15 @@ def test_a_diverged_run_is_at_the_step_where_it_did(tmp_path):
     assert view.describe(manifest_of([CELL]), state(tmp_path)) == "diverged at 2"
 
 
+@pytest.mark.parametrize("says", ["diverged", "failed"])
+def test_a_run_that_has_said_how_it_ended_runs_until_its_process_has(tmp_path, says):
+    run = tmp_path / CELL.directory
+    beat(run, state=says, step=7)  # a divergence is replayed for minutes, say
+    with claims.claim(run):
+        assert state(tmp_path, ARRAY).state == "running"  # so that no --retry puts it away
+    assert state(tmp_path, ARRAY).state == says
+
+
 def test_a_run_whose_lock_cannot_be_seen_is_believed_while_it_speaks(tmp_path, slurm_says):
     run = tmp_path / CELL.directory
     slurm_says("5|0|RUNNING|None")
