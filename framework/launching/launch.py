@@ -68,7 +68,8 @@ def launch(plan: Plan, grid: Path, options: Options) -> Launched:
     if executor == "slurm":
         executors.check_path(grid)
     folders.check_room(grid, decide(grid, plan, options.retry)[1])
-    with folders.create(grid) as undo, claims.hold(grid / folders.LOCK, patience=None):
+    undo = folders.create(grid)
+    with claims.hold(grid / folders.LOCK, patience=None), undo:  # undone while nobody else launches
         _reconcile(grid)
         old, decisions = decide(grid, plan, options.retry)
         manifest = plan.manifest(options.command).continuing(old)
