@@ -80,24 +80,28 @@ def launch(plan: Plan, grid: Path, options: Options) -> Launched:
         folders.write(grid, manifest, decisions, undo)
         if submission is not None and executor != "inline":
             code = folders.keep_code(grid, undo)
-            if executor == "slurm":
-                with _kept_if_submitted(submission, undo):
+            with _undone_if_refused(submission, undo):
+                if executor == "slurm":
                     arrays.submit(grid, manifest, submission, todo, options.runner, code)
-            else:
-                _start_local(grid, submission, todo, options, code)
+                else:
+                    _start_local(grid, submission, todo, options, code)
         manifest.write(grid)
         undo.pop_all()
     return Launched(grid, manifest, decisions, executor, submission)
 
 
 @contextmanager
-def _kept_if_submitted(submission: Submission, undo: ExitStack) -> Iterator[None]:
-    """Leave everything in place if some arrays were submitted before one was refused."""
+def _undone_if_refused(submission: Submission, undo: ExitStack) -> Iterator[None]:
+    """Undo a launch of which nothing was submitted.
+
+    Whatever else ends it, such as Ctrl-C, may leave jobs behind: they need what was written.
+    """
+    kept = undo.pop_all()
     try:
         yield
     except UserError:
-        if any(job.id for job in submission.jobs):
-            undo.pop_all()
+        if not any(job.id for job in submission.jobs):
+            kept.close()
         raise
 
 
@@ -128,7 +132,6 @@ def _start_local(
     """
     pool = local_pool(grid, submission, todo, options)
     job = executors.submit_local(grid / JOBS, pool, code)
-    submission.jobs[0].id = str(job.job_id)
     lock = grid / submission.lock
     deadline = time.monotonic() + START_SECONDS
     while not (lock.exists() and lock.stat().st_size):
@@ -136,6 +139,7 @@ def _start_local(
             said = logs.tail(job_log(grid, str(job.job_id)))
             raise UserError(f"the local job did not start: {said[-1] if said else 'no log'}")
         time.sleep(claims.POLL_SECONDS)
+    submission.jobs[0].id = str(job.job_id)
 
 
 def local_pool(

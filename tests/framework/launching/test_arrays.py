@@ -7,8 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from framework.errors import UserError
-from framework.grid.manifest import Job, Submission
+from framework.grid.manifest import Job, Manifest, Submission
 from framework.launching import arrays, executors, pool
+from framework.launching.launch import launch
+
+from .conftest import options, toy_plan
 
 
 @pytest.mark.parametrize(
@@ -27,6 +30,26 @@ def test_jobs_that_a_killed_launcher_left_without_ids_get_their_own(monkeypatch,
     submission = Submission("slurm", "token", "host", 0.0, jobs)
     assert arrays.reconcile(submission, "grid") == any(ids)
     assert [job.id for job in jobs] == ["88_0", *ids]
+
+
+@pytest.mark.parametrize("accepted", [0, 1])
+def test_what_was_submitted_when_a_launch_is_interrupted_is_known(tmp_path, monkeypatch, accepted):
+    arms = {"small": {"train.batch_size": 8}, "big": {"train.batch_size": 9, "launch.cpus": 2}}
+    answers = iter([["90_0", "90_1"]][:accepted])
+
+    def sbatch(folder, name, pools, resources, code):
+        for ids in answers:
+            return ids
+        raise KeyboardInterrupt  # before it has answered, but perhaps not before it did its work
+
+    monkeypatch.setattr(executors, "choose", lambda executor: "slurm")
+    monkeypatch.setattr(executors, "submit_slurm", sbatch)
+    monkeypatch.setattr(arrays, "largest_array", lambda: 1000)
+    planned = toy_plan("grid.axes = {}", "grid.seeds = 1", f"grid.arms = {arms!r}")
+    with pytest.raises(KeyboardInterrupt):
+        launch(planned, tmp_path / "toy", options(executor="slurm"))
+    (submission,) = Manifest.read(tmp_path / "toy").submissions
+    assert [job.id for job in submission.jobs] == [["", "", ""], ["90_0", "90_1", ""]][accepted]
 
 
 @pytest.mark.parametrize(

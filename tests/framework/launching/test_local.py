@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,6 +80,18 @@ def test_a_job_that_dies_before_its_runs_says_why(planned, grid, capsys):
     launched = launch(planned, grid, options(runner="no_such_module:run"))
     assert presenting.finish(launched) == 1
     assert "ended: ModuleNotFoundError: No module named 'no_such_module'" in capsys.readouterr().err
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_launch_leaves_no_job_that_nobody_knows(planned, grid, monkeypatch):
+    clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=interrupt)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("framework.launching.launch.time", clock)  # while it waits for its job
+        launch(planned, grid, options())
+    until(lambda: set(states(grid).values()) == {"done"}, "the job that was started")
 
 
 def test_only_what_is_missing_is_run(planned, grid):
