@@ -6,13 +6,13 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from framework.errors import UserError, nearest
-from framework.grid.manifest import Manifest, last_jobs
+from framework.grid.manifest import Job, Manifest, Submission, last_jobs
 from framework.launching.folders import LOCK
 from framework.launching.states import LIVE, CellStatus, read_states
 from framework.runs import claims, outcomes
@@ -47,17 +47,25 @@ def cancel(grid: Path, arms: Sequence[str] = ()) -> Cancelled:
     with claims.hold(grid / LOCK, patience=None):  # nobody submits meanwhile
         live = [s for s in read_states(grid, manifest, manifest.select(())) if s.state in LIVE]
         wanted = [status for status in live if status.directory in chosen]
-        for status in wanted:  # those that wait first, so that none takes a stopped one's place
-            if status.state == "queued":
-                done.dropped += outcomes.cancel(grid / status.directory)
-        last = last_jobs(manifest.submissions).items()
-        on_slurm = {cell for cell, (submission, _) in last if submission.executor == "slurm"}
+        last = last_jobs(manifest.submissions)
+        begun = {  # those that wait are dropped first, so that none takes a stopped one's place
+            status.directory
+            for status in wanted
+            if status.state == "running" or not _drop(grid, status, last)
+        }
+        done.dropped = len(wanted) - len(begun)
+        on_slurm = {cell for cell, (job, _) in last.items() if job.executor == "slurm"}
         for status in wanted:
-            if status.state == "running" and status.directory not in on_slurm:
+            if status.directory in begun - on_slurm:
                 _tell(grid, status, done)
         others = {status.job for status in live if status.directory not in chosen}
-        _end_on_slurm(grid, [s for s in wanted if s.directory in on_slurm], others, done)
+        _end_on_slurm(grid, [s for s in wanted if s.directory in on_slurm], begun, others, done)
     return done
+
+
+def _drop(grid: Path, status: CellStatus, last: Mapping[str, tuple[Submission, Job]]) -> bool:
+    """Return whether a run that waited will not begin; it may have begun meanwhile."""
+    return outcomes.cancel(grid / status.directory, last[status.directory][0].created)
 
 
 def _tell(grid: Path, status: CellStatus, done: Cancelled) -> None:
@@ -75,16 +83,21 @@ def _tell(grid: Path, status: CellStatus, done: Cancelled) -> None:
 
 
 def _end_on_slurm(
-    grid: Path, wanted: Sequence[CellStatus], others: Container[str], done: Cancelled
+    grid: Path,
+    wanted: Sequence[CellStatus],
+    begun: Container[str],
+    others: Container[str],
+    done: Cancelled,
 ) -> None:
     """Cancel the jobs of some runs; of a job that `others` share, have it stop theirs alone.
 
     Raises:
         UserError: scancel refuses.
     """
-    done.told += sum(status.state == "running" for status in wanted)
-    for status in wanted:
-        if status.job in others and status.state == "running":
+    running = [status for status in wanted if status.directory in begun]
+    done.told += len(running)
+    for status in running:
+        if status.job in others:
             (grid / status.directory / outcomes.STOP).touch()
     jobs = sorted({status.job for status in wanted if status.job and status.job not in others})
     if not jobs:

@@ -194,7 +194,7 @@ class Pool:
             return False
         state = outcomes.conclude(Path(self.grid) / run.directory, code)
         if run.is_cancelled and state == "stopped":  # and not to be requeued with its job
-            outcomes.cancel(Path(self.grid) / run.directory)
+            outcomes.cancel(Path(self.grid) / run.directory, self.created)
         failed = state == "failed"
         if failed and self.stop:
             (Path(self.grid) / self.stop).touch()

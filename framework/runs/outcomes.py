@@ -41,12 +41,16 @@ def record(run: Path, state: str, cause: str) -> None:
     publish(run / FILE, json.dumps(beat))
 
 
-def cancel(run: Path) -> bool:
-    """Mark a run as cancelled; return whether no process had claimed it."""
+def cancel(run: Path, created: float) -> bool:
+    """Mark a run of a submission of that time as cancelled; return whether it is.
+
+    It is not if a process has claimed it, or if it has ended since then.
+    """
     with claims.claim(run) as mine:
-        if mine:
+        wanted = mine and is_wanted(run, created)
+        if wanted:
             record(run, "stopped", CANCELLED)
-    return mine
+    return wanted
 
 
 def blame(run: Path, cause: str) -> None:

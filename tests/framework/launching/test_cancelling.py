@@ -9,12 +9,13 @@ import time
 import pytest
 
 from framework.grid.manifest import Job, Submission
+from framework.launching import cancelling, states
 from framework.launching.cancelling import cancel
 from framework.launching.job_files import JOBS
-from framework.runs import claims
+from framework.runs import claims, outcomes
 
 from .conftest import REPOSITORY, until
-from .test_states import CELL, manifest_of
+from .test_states import CELL, beat, manifest_of
 
 HOLDING = (
     "import sys, time; from pathlib import Path; from framework.runs import claims\n"
@@ -67,3 +68,44 @@ def test_a_run_that_went_from_this_machine_to_slurm_is_told_by_slurm(tmp_path, r
     assert cancel(grid).told == 1
     assert scancel() == ["5_0"]
     assert running.poll() is None
+
+
+@pytest.fixture
+def waiting(tmp_path, monkeypatch):
+    """A cell that waits when `cancel` looks; what is returned says what it does after that."""
+    grid = tmp_path / "toy"
+    (grid / JOBS).mkdir(parents=True)
+    entry = submission("local", "31337", f"{JOBS}/t.lock")
+    manifest_of([CELL], [entry]).write(grid)
+    after = []
+
+    def look(*arguments):
+        found = states.read_states(*arguments)
+        for act in after:
+            act(grid / CELL.directory)
+        return found
+
+    monkeypatch.setattr(cancelling, "read_states", look)
+    with claims.hold(grid / entry.lock):
+        yield after
+
+
+def test_a_run_that_begins_while_it_is_cancelled_is_told(tmp_path, waiting):
+    begun = []
+
+    def begin(run):
+        run.mkdir(parents=True)
+        begun.append(subprocess.Popen([sys.executable, "-c", HOLDING, str(run)], cwd=REPOSITORY))
+        until(lambda: claims.holder(run / claims.LOCK), "the run's claim")
+
+    waiting.append(begin)
+    done = cancel(tmp_path / "toy")
+    assert (done.told, done.dropped) == (1, 0)
+    assert begun[0].wait(timeout=60) == -signal.SIGTERM
+
+
+def test_a_run_that_ends_while_it_is_cancelled_has_ended(tmp_path, waiting):
+    waiting.append(lambda run: beat(run, state="failed", cause="ValueError"))
+    done = cancel(tmp_path / "toy")
+    assert (done.told, done.dropped) == (0, 0)
+    assert outcomes.read(tmp_path / "toy" / CELL.directory)["state"] == "failed"
