@@ -77,6 +77,7 @@ def _tell(grid: Path, status: CellStatus, done: Cancelled) -> None:
     if host != socket.gethostname():
         done.elsewhere.append(f"{status.directory} runs on {host}: cancel it there")
         return
+    (grid / status.directory / outcomes.STOP).touch()
     with suppress(ProcessLookupError):
         os.kill(process, signal.SIGTERM)
         done.told += 1

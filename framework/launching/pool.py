@@ -37,7 +37,7 @@ class Running:
     directory: str
     process: BaseProcess
     gpus: Sequence[str]
-    is_cancelled: bool = False
+    is_told: bool = False
 
 
 @dataclass
@@ -152,11 +152,9 @@ class Pool:
     def _stop_unwanted(self) -> None:
         """Let runs save and stop that were cancelled on their own."""
         for run in self._running:
-            asked = Path(self.grid) / run.directory / outcomes.STOP
-            if asked.exists():
-                asked.unlink(missing_ok=True)
+            if not run.is_told and (Path(self.grid) / run.directory / outcomes.STOP).exists():
                 run.process.terminate()
-                run.is_cancelled = True
+                run.is_told = True
 
     def _fill(self, waiting: list[str]) -> None:
         """Start what is free and unfinished, as far as there is room."""
@@ -192,9 +190,10 @@ class Pool:
         if self._follows:
             tasks.end_follower(Path(self.grid) / run.directory, code)
             return False
-        state = outcomes.conclude(Path(self.grid) / run.directory, code)
-        if run.is_cancelled and state == "stopped":  # and not to be requeued with its job
-            outcomes.cancel(Path(self.grid) / run.directory, self.created)
+        directory = Path(self.grid) / run.directory
+        state = outcomes.conclude(directory, code)
+        if state == "stopped" and (directory / outcomes.STOP).exists():
+            outcomes.cancel(directory, self.created)  # so that no job goes on with it
         failed = state == "failed"
         if failed and self.stop:
             (Path(self.grid) / self.stop).touch()

@@ -20,7 +20,7 @@ ENDED = frozenset({"done", "failed", "diverged"})
 FAILURE = "failure.txt"
 CANCELLED = "cancelled"
 STOP = "stop"
-"""A file in a run's folder: the job that runs it, with others, is to stop this run."""
+"""A file in a run's folder: its job is to stop this run. The next launch of the run removes it."""
 KILLED = "killed by SIGKILL"
 STOPPING = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
@@ -83,7 +83,6 @@ def conclude(run: Path, code: int) -> str:
 def reset(run: Path) -> None:
     """Forget how the last attempt at a run ended; the caller has claimed it."""
     (run / FAILURE).unlink(missing_ok=True)
-    (run / STOP).unlink(missing_ok=True)
     if read(run):
         record(run, "queued", "")
 

@@ -17,10 +17,11 @@ from framework.launching.cancelling import cancel
 from framework.launching.launch import launch
 from framework.launching.states import read_states
 from framework.launching.waiting import wait
-from framework.runs import claims
+from framework.runs import claims, outcomes
 
 from .conftest import (
     REPOSITORY,
+    RUNNER,
     act,
     job_processes,
     options,
@@ -242,6 +243,36 @@ def test_cancelling_lets_runs_save_and_leaves_the_rest_unstarted(planned, grid, 
     assert results(grid) == {}
     run_all(planned, grid)
     assert results(grid) == undisturbed
+
+
+def test_an_older_job_does_not_go_on_with_a_run_that_was_cancelled_in_a_newer_one(planned, grid):
+    act(grid, WAITING | {"target_decay=0.9": {"wait": 7}})
+    launch(planned, grid, options(parallel=1))
+    until(lambda: states(grid)["target_decay=0.9/0"] == "running", "the first job")
+    assert cancel(grid, ["target_decay=0.99"]).dropped == 2
+    assert len(launch(planned, grid, options(parallel=1)).started) == 2
+    until(lambda: states(grid)["target_decay=0.99/0"] == "running", "the second job")
+    assert cancel(grid, ["target_decay=0.99"]).told == 1
+    until(lambda: states(grid)["target_decay=0.99/0"] == "stopped", "the run to stop")
+    (grid / "go").touch()
+    until(lambda: not job_processes(grid), "both jobs to end")
+    assert list(states(grid).values()) == ["done", "done", "stopped", "stopped"]
+
+
+def test_a_run_that_was_told_to_stop_stops_in_the_job_that_goes_on_with_it(grid):
+    """As where a job is requeued before it has come to tell the run."""
+    run = grid / "a/seed=0"
+    run.mkdir(parents=True)
+    act(grid, {"a": {"wait": 3}})
+    (run / "config.gin").write_text("train.steps = 12\ntrain.seed = 0\n")
+    (run / outcomes.STOP).touch()
+    code = (
+        "import sys; from framework.launching.pool import Pool\n"
+        f"Pool(grid=sys.argv[1], cells=['a/seed=0'], runner='{RUNNER}', created=1.0)()"
+    )
+    subprocess.run([sys.executable, "-c", code, str(grid)], cwd=REPOSITORY, check=True, timeout=60)
+    beat = outcomes.read(run)
+    assert (beat["state"], beat["cause"]) == ("stopped", outcomes.CANCELLED)
 
 
 def test_an_interrupt_at_the_terminal_reaches_no_run(planned, grid):
