@@ -99,9 +99,10 @@ def cell_status(grid: Path, cell: CellRecord, jobs: Jobs) -> CellStatus:
     beat = outcomes.read(run)
     state, cause = str(beat.get("state", "")), str(beat.get("cause") or "")
     id_, job = "", JobState()
-    if not outcomes.is_over(beat, jobs.submitted(cell.directory)):
+    since = jobs.submitted(cell.directory)
+    if not outcomes.is_over(beat, since):
         id_, job = jobs.of(cell.directory)
-        state, cause = _unfinished(run, beat, id_, job)
+        state, cause = _unfinished(run, beat, since, id_, job)
     elif state != "done" and claims.is_held(run / claims.LOCK):
         state, cause = "running", ""  # it looks for where it diverged, say, and writes there yet
     diverged = beat.get("diverged_step") if state == "diverged" else None
@@ -122,17 +123,23 @@ def cell_status(grid: Path, cell: CellRecord, jobs: Jobs) -> CellStatus:
     )
 
 
-def _unfinished(run: Path, beat: Mapping[str, Any], id_: str, job: JobState) -> tuple[str, str]:
-    """Return state and cause of a run that has not ended by its own account."""
+def _unfinished(
+    run: Path, beat: Mapping[str, Any], since: float, id_: str, job: JobState
+) -> tuple[str, str]:
+    """Return state and cause of a run that has not ended by its own account.
+
+    A heartbeat from before it was submitted says nothing of what its job has made of it.
+    """
     state, cause = str(beat.get("state", "")), str(beat.get("cause") or "")
+    said = state if float(beat.get("updated") or 0.0) >= since else ""
     if claims.is_held(run / claims.LOCK):
         return "running", ""
-    if state == "running" and job.live == "running" and not liveness.is_gone(beat):
+    if said == "running" and job.live == "running" and not liveness.is_gone(beat):
         return "running", ""
     if job.live:
         return "queued", ""
     if job.ending in ENDINGS:
-        return _ended(state, cause, id_, job)
+        return _ended(said, cause, id_, job)
     if state in LIVE:
         return "stopped", f"its process is gone, at step {beat.get('step', 0)}"
     return state, cause

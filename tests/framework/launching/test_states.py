@@ -136,6 +136,20 @@ def test_a_cancelled_run_that_was_launched_again_waits(tmp_path):
         assert state(tmp_path, before, again).state == "queued"
 
 
+@pytest.mark.parametrize("says", ["stopped", "failed", "running"])
+def test_what_a_run_said_before_it_was_submitted_again_does_not_count(tmp_path, slurm_says, says):
+    before = time.time() - 60.0
+    beat(tmp_path / CELL.directory, state=says, cause="of before", host="another", updated=before)
+    again = Submission("slurm", "t", "login", time.time(), [Job("5_0", [CELL.directory])])
+    slurm_says("5|0|FAILED|NonZeroExitCode")  # a setup command, say
+    assert (state(tmp_path, again).state, state(tmp_path, again).cause) == (
+        "failed",
+        "job 5_0 failed",
+    )
+    slurm_says("5|0|RUNNING|None")
+    assert state(tmp_path, again).state == "queued"
+
+
 def test_a_run_that_never_began_says_what_became_of_its_job(tmp_path, slurm_says):
     slurm_says("5|0|FAILED|NonZeroExitCode")  # a setup command, say
     assert (state(tmp_path, ARRAY).state, state(tmp_path, ARRAY).cause) == (
