@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 import uuid
@@ -18,7 +19,7 @@ from framework.launching.decisions import Decision, decide
 from framework.launching.gpus import visible_gpus
 from framework.launching.job_files import JOBS, job_log
 from framework.launching.pool import Pool, cores
-from framework.runs import claims, logs
+from framework.runs import claims, logs, outcomes
 
 RUNNER = "framework.launching.training:run"
 START_SECONDS = 120.0
@@ -74,7 +75,7 @@ def launch(plan: Plan, grid: Path, options: Options) -> Launched:
         old, decisions = decide(grid, plan, options.retry)
         manifest = plan.manifest(options.command).continuing(old)
         todo = [d for d in decisions if d.run]
-        submission = _new_submission(executor, todo, options) if todo else None
+        submission = _new_submission(grid, executor, todo, options) if todo else None
         if submission is not None:
             manifest.submissions.append(submission)
         folders.write(grid, manifest, decisions, undo)
@@ -113,13 +114,24 @@ def _reconcile(grid: Path) -> None:
         old.write(grid)
 
 
-def _new_submission(executor: str, todo: Sequence[Decision], options: Options) -> Submission:
+def _new_submission(
+    grid: Path, executor: str, todo: Sequence[Decision], options: Options
+) -> Submission:
     token = uuid.uuid4().hex[:8]
     cells = [decision.cell.directory for decision in todo]
     jobs = arrays.plan_jobs(todo) if executor == "slurm" else [Job("", cells)]
     lock = f"{JOBS}/{token}.lock" if executor == "local" else ""
     stop = f"{JOBS}/{token}.stop" if options.fail_fast else ""
-    return Submission(executor, token, socket.gethostname(), time.time(), jobs, lock, stop)
+    return Submission(executor, token, socket.gethostname(), _now(grid, cells), jobs, lock, stop)
+
+
+def _now(grid: Path, cells: Sequence[str]) -> float:
+    """Return the time, made later than all that cells have said: another host's clock may be fast.
+
+    What has ended since its submission is not run.
+    """
+    said = max(float(outcomes.read(grid / cell).get("updated") or 0.0) for cell in cells)
+    return max(time.time(), math.nextafter(said, math.inf))
 
 
 def _start_local(

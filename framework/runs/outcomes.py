@@ -34,22 +34,28 @@ def read(run: Path) -> dict[str, Any]:
     return beat if isinstance(beat, dict) else {}
 
 
-def record(run: Path, state: str, cause: str) -> None:
-    """Write the outcome of a run that cannot do so any more; the caller has claimed it."""
+def record(run: Path, state: str, cause: str, updated: float | None = None) -> None:
+    """Write the outcome of a run that cannot do so any more; the caller has claimed it.
+
+    It is dated now, unless a time is given.
+    """
     nobody = {"step": 0, "steps": 0, "pid": os.getpid(), "host": socket.gethostname()}
-    beat = {**nobody, **read(run), "state": state, "cause": cause, "updated": time.time()}
+    when = time.time() if updated is None else updated
+    beat = {**nobody, **read(run), "state": state, "cause": cause, "updated": when}
     publish(run / FILE, json.dumps(beat))
 
 
 def cancel(run: Path, created: float) -> bool:
     """Mark a run of a submission of that time as cancelled; return whether it is.
 
-    It is not if a process has claimed it, or if it has ended since then.
+    It is not if a process has claimed it, or if it has ended since then. It is cancelled as of its
+    submission, or of its last word since: clocks of hosts differ, and a next one may be under way.
     """
     with claims.claim(run) as mine:
         wanted = mine and is_wanted(run, created)
         if wanted:
-            record(run, "stopped", CANCELLED)
+            last = float(read(run).get("updated") or 0.0)
+            record(run, "stopped", CANCELLED, max(created, last))
     return wanted
 
 

@@ -70,6 +70,12 @@ def test_a_run_that_went_from_this_machine_to_slurm_is_told_by_slurm(tmp_path, r
     assert running.poll() is None
 
 
+def test_a_run_that_was_submitted_by_a_fast_clock_stays_cancelled(tmp_path):
+    created = time.time() + 600.0
+    assert outcomes.cancel(tmp_path, created)
+    assert not outcomes.is_wanted(tmp_path, created)
+
+
 @pytest.fixture
 def waiting(tmp_path, monkeypatch):
     """A cell that waits when `cancel` looks; what is returned says what it does after that."""

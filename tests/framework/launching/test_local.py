@@ -147,6 +147,17 @@ def test_a_failure_a_crash_and_a_divergence_stop_no_other(grid):
     assert len(run_all(planned, grid, retry="all").started) == 5
 
 
+def test_what_failed_on_a_host_whose_clock_is_fast_is_run_again(grid):
+    planned = toy_plan("grid.axes = {}", "grid.seeds = 1")
+    run_all(planned, grid)
+    run = grid / planned.cells[0].directory
+    outcomes.record(run, "failed", "for the test")
+    ahead = outcomes.read(run) | {"updated": time.time() + 600.0}
+    (run / outcomes.FILE).write_text(json.dumps(ahead))
+    run_all(planned, grid, retry="failed")
+    assert len(starts(grid)[planned.cells[0].directory]) == 2
+
+
 def test_a_report_that_cannot_be_made_is_a_failure(planned, grid, capsys):
     launched = run_all(planned, grid)
     assert presenting.finish(launched) == presenting.FAILED
