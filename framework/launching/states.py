@@ -81,6 +81,10 @@ class Jobs:
         """Return when a cell was last submitted (Unix time), or 0."""
         return self._of_cell[directory][0].created if directory in self._of_cell else 0.0
 
+    def ends(self, directory: str) -> bool:
+        """Return whether the last job of a cell leaves it once it has stopped: none requeues it."""
+        return directory in self._of_cell and bool(self._of_cell[directory][0].lock)
+
     def of(self, directory: str) -> tuple[str, JobState]:
         """Return the last job of a cell: its id and its state."""
         if directory not in self._of_cell:
@@ -100,7 +104,8 @@ def cell_status(grid: Path, cell: CellRecord, jobs: Jobs) -> CellStatus:
     state, cause = str(beat.get("state", "")), str(beat.get("cause") or "")
     id_, job = "", JobState()
     since = jobs.submitted(cell.directory)
-    if not outcomes.is_over(beat, since):
+    stopped = state == "stopped" and float(beat.get("updated") or 0.0) >= since
+    if not outcomes.is_over(beat, since) and not (stopped and jobs.ends(cell.directory)):
         id_, job = jobs.of(cell.directory)
         state, cause = _unfinished(run, beat, since, id_, job)
     elif state != "done" and claims.is_held(run / claims.LOCK):

@@ -150,6 +150,19 @@ def test_what_a_run_said_before_it_was_submitted_again_does_not_count(tmp_path, 
     assert state(tmp_path, again).state == "queued"
 
 
+def test_a_run_that_stopped_in_a_local_job_does_not_wait_for_its_others(tmp_path, slurm_says):
+    beat(tmp_path / CELL.directory, state="stopped", cause=outcomes.KILLED)
+    local = Submission("local", "t", "here", 1.0, ARRAY.jobs, f"{JOBS}/t.lock")
+    (tmp_path / JOBS).mkdir()
+    with claims.hold(tmp_path / local.lock):  # nobody starts it again
+        assert (state(tmp_path, local).state, state(tmp_path, local).cause) == (
+            "stopped",
+            outcomes.KILLED,
+        )
+    slurm_says("5|0|RUNNING|None")
+    assert state(tmp_path, ARRAY).state == "queued"  # its job is about to be requeued, perhaps
+
+
 def test_a_run_that_never_began_says_what_became_of_its_job(tmp_path, slurm_says):
     slurm_says("5|0|FAILED|NonZeroExitCode")  # a setup command, say
     assert (state(tmp_path, ARRAY).state, state(tmp_path, ARRAY).cause) == (
