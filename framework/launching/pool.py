@@ -17,7 +17,7 @@ from types import FrameType
 
 from submitit.helpers import DelayedSubmission
 
-from framework.launching import tasks, worker
+from framework.launching import ranks, tasks, worker
 from framework.runs import claims, outcomes
 
 POLL_SECONDS = 0.25
@@ -166,7 +166,8 @@ class Pool:
                 waiting.remove(directory)
             elif self._follows or not claims.is_held(run / claims.LOCK):
                 waiting.remove(directory)
-                self._running.append(self._start(directory))
+                with ranks.held_back():
+                    self._running.append(self._start(directory))
 
     def _start(self, directory: str) -> Running:
         taken = [gpu for run in self._running for gpu in run.gpus]

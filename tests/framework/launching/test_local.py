@@ -270,20 +270,39 @@ def test_an_older_job_does_not_go_on_with_a_run_that_was_cancelled_in_a_newer_on
     assert list(states(grid).values()) == ["done", "done", "stopped", "stopped"]
 
 
-def test_a_run_that_was_told_to_stop_stops_in_the_job_that_goes_on_with_it(grid):
-    """As where a job is requeued before it has come to tell the run."""
+@pytest.fixture
+def pool(grid):
+    """Run the cell a/0 in a job of its own, after some lines of Python; return its heartbeat."""
     run = grid / "a/seed=0"
     run.mkdir(parents=True)
-    act(grid, {"a": {"wait": 3}})
     (run / "config.gin").write_text("train.steps = 12\ntrain.seed = 0\n")
-    (run / outcomes.STOP).touch()
-    code = (
-        "import sys; from framework.launching.pool import Pool\n"
-        f"Pool(grid=sys.argv[1], cells=['a/seed=0'], runner='{RUNNER}', created=1.0)()"
-    )
-    subprocess.run([sys.executable, "-c", code, str(grid)], cwd=REPOSITORY, check=True, timeout=60)
-    beat = outcomes.read(run)
+
+    def end(before: str = "") -> dict:
+        code = (
+            f"import sys; from framework.launching.pool import Pool\n{before}\n"
+            f"Pool(grid=sys.argv[1], cells=['a/seed=0'], runner='{RUNNER}', created=1.0)()"
+        )
+        command = [sys.executable, "-c", code, str(grid)]
+        subprocess.run(command, cwd=REPOSITORY, check=True, timeout=60)
+        return outcomes.read(run)
+
+    return end
+
+
+def test_a_run_that_was_told_to_stop_stops_in_the_job_that_goes_on_with_it(grid, pool):
+    """As where a job is requeued before it has come to tell the run."""
+    act(grid, {"a": {"wait": 3}})
+    (grid / "a/seed=0" / outcomes.STOP).touch()
+    beat = pool()
     assert (beat["state"], beat["cause"]) == ("stopped", outcomes.CANCELLED)
+
+
+def test_a_run_that_is_told_to_stop_as_it_is_forked_stops(grid, pool):
+    beat = pool(
+        "import os, signal\n"
+        "os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))"
+    )
+    assert (beat["state"], beat["cause"]) == ("stopped", "killed by SIGTERM")
 
 
 def test_an_interrupt_at_the_terminal_reaches_no_run(planned, grid):
