@@ -141,6 +141,12 @@ class Pool:
             with claims.claim(run) as mine:
                 if mine and outcomes.is_wanted(run, self.created):
                     outcomes.record(run, "failed", cause)
+                    self._say_failed()
+
+    def _say_failed(self) -> None:
+        """Tell all jobs, if one failed run is to stop the others."""
+        if self.stop:
+            (Path(self.grid) / self.stop).touch()
 
     def _is_halted(self) -> bool:
         """Return whether a run failed that was to stop all others; tell those here, once."""
@@ -196,8 +202,8 @@ class Pool:
         if state == "stopped" and (directory / outcomes.STOP).exists():
             outcomes.cancel(directory, self.created)  # so that no job goes on with it
         failed = state == "failed"
-        if failed and self.stop:
-            (Path(self.grid) / self.stop).touch()
+        if failed:
+            self._say_failed()
         if failed and self.processes > 1 and not self.local:
             sys.exit(1)  # ends the job's other tasks, which wait for this one's process
         return False

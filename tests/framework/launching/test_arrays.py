@@ -10,6 +10,7 @@ from framework.errors import UserError
 from framework.grid.manifest import Job, Manifest, Submission
 from framework.launching import arrays, executors, pool
 from framework.launching.launch import launch
+from framework.runs import outcomes
 
 from .conftest import options, toy_plan
 
@@ -69,6 +70,16 @@ def test_a_task_takes_the_cores_that_its_job_was_given(monkeypatch, environment,
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(8))
     assert pool.cores() == cores
+
+
+@pytest.mark.parametrize("stop", ["t.stop", ""])
+def test_a_run_that_is_given_up_has_failed_and_stops_the_others_if_asked(tmp_path, stop):
+    run = tmp_path / "a/seed=0"
+    run.mkdir(parents=True)
+    job = pool.Pool(str(tmp_path), ["a/seed=0"], "", created=1.0, requeues=0, stop=stop)
+    job._give_up()
+    assert outcomes.read(run)["state"] == "failed"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", *filter(None, [stop])]
 
 
 def test_paths_that_slurm_reads_otherwise_are_refused(tmp_path):
