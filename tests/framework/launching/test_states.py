@@ -186,6 +186,14 @@ def test_an_account_of_it_says_the_same_and_shows_the_jobs_log(tmp_path, slurm_s
     assert found.log == ["no such module"]
 
 
+def test_an_account_of_a_run_that_nobody_has_submitted_does_not_call_it_queued(tmp_path):
+    manifest_of([CELL]).write(tmp_path)
+    run = tmp_path / CELL.directory
+    run.mkdir(parents=True)
+    (run / "config.gin").touch()
+    assert account(run).state == view.NOT_STARTED
+
+
 def test_slurm_is_asked_once_each_whatever_the_number_of_runs(tmp_path, slurm_says):
     cells = [CellRecord("a", seed, f"{seed:064x}", f"a/seed={seed}") for seed in range(50)]
     jobs = [Job(f"5_{index}", [cell.directory]) for index, cell in enumerate(cells)]
