@@ -129,7 +129,7 @@ def _ending(directory: Path, beat: Mapping[str, Any]) -> tuple[str, str, Path | 
     """Return a run's state and cause, as its grid knows them if it is of one, and its job's log."""
     grid = directory.absolute().parent.parent
     manifest = Manifest.read(grid)
-    cells = [] if manifest is None else manifest.cells
+    cells = [] if manifest is None else manifest.select(())
     here = [cell for cell in cells if grid / cell.directory == directory.absolute()]
     if manifest is not None and here:
         (status,) = read_states(grid, manifest, here)

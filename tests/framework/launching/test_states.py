@@ -194,6 +194,15 @@ def test_an_account_of_a_run_that_nobody_has_submitted_does_not_call_it_queued(t
     assert account(run).state == view.NOT_STARTED
 
 
+def test_an_account_of_a_former_run_says_what_its_grid_knows(tmp_path):
+    manifest = manifest_of([])
+    manifest.former = [CELL]
+    manifest.write(tmp_path)
+    beat(tmp_path / CELL.directory, state="queued", step=7)  # its process was killed as it began
+    found = account(tmp_path / CELL.directory)
+    assert (found.state, found.cause) == ("stopped", "its process is gone, at step 7")
+
+
 def test_slurm_is_asked_once_each_whatever_the_number_of_runs(tmp_path, slurm_says):
     cells = [CellRecord("a", seed, f"{seed:064x}", f"a/seed={seed}") for seed in range(50)]
     jobs = [Job(f"5_{index}", [cell.directory]) for index, cell in enumerate(cells)]
