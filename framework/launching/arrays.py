@@ -79,6 +79,18 @@ def largest_array() -> int:
     return max(1, (int(found[1]) if found else DEFAULT_LARGEST) - 1)
 
 
+def learn_jobs(grid: Path) -> Manifest | None:
+    """Return a grid's manifest, if it has one, with the jobs of launchers that were killed.
+
+    Between sbatch and writing down its answer, that is. The caller holds the grid's lock.
+    """
+    manifest = Manifest.read(grid)
+    learnt = [reconcile(s, manifest.name) for s in manifest.submissions] if manifest else []
+    if manifest is not None and any(learnt):
+        manifest.write(grid)
+    return manifest
+
+
 def reconcile(submission: Submission, name: str) -> bool:
     """Fill in the ids that a killed launcher did not write down; return whether there were any.
 

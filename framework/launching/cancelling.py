@@ -13,6 +13,7 @@ from pathlib import Path
 
 from framework.errors import UserError, nearest
 from framework.grid.manifest import Job, Manifest, Submission, last_jobs
+from framework.launching import arrays
 from framework.launching.folders import LOCK
 from framework.launching.states import LIVE, CellStatus, read_states
 from framework.runs import claims, outcomes
@@ -35,32 +36,37 @@ def cancel(grid: Path, arms: Sequence[str] = ()) -> Cancelled:
     Raises:
         UserError: there is no such grid or arm, or scancel refuses.
     """
-    manifest = Manifest.read(grid)
-    if manifest is None:
+    if Manifest.read(grid) is None:  # and nowhere to wait for a lock
         raise UserError(f"{grid}: no grid.json; give the folder of a grid, as runs/NAME")
+    done = Cancelled()
+    with claims.hold(grid / LOCK, patience=None):  # nobody submits meanwhile
+        manifest = arrays.learn_jobs(grid)  # after a launch that was under way
+        if manifest is not None:
+            _cancel(grid, manifest, arms, done)
+    return done
+
+
+def _cancel(grid: Path, manifest: Manifest, arms: Sequence[str], done: Cancelled) -> None:
     known = {cell.arm for cell in manifest.select(())}
     for arm in arms:
         if arm not in known:
             raise UserError(f"no arm of '{manifest.name}' is called '{arm}'{nearest(arm, known)}")
-    done = Cancelled()
     chosen = {cell.directory for cell in manifest.select(arms)}
-    with claims.hold(grid / LOCK, patience=None):  # nobody submits meanwhile
-        live = [s for s in read_states(grid, manifest, manifest.select(())) if s.state in LIVE]
-        wanted = [status for status in live if status.directory in chosen]
-        last = last_jobs(manifest.submissions)
-        begun = {  # those that wait are dropped first, so that none takes a stopped one's place
-            status.directory
-            for status in wanted
-            if status.state == "running" or not _drop(grid, status, last)
-        }
-        done.dropped = len(wanted) - len(begun)
-        on_slurm = {cell for cell, (job, _) in last.items() if job.executor == "slurm"}
-        for status in wanted:
-            if status.directory in begun - on_slurm:
-                _tell(grid, status, done)
-        others = {status.job for status in live if status.directory not in chosen}
-        _end_on_slurm(grid, [s for s in wanted if s.directory in on_slurm], begun, others, done)
-    return done
+    live = [s for s in read_states(grid, manifest, manifest.select(())) if s.state in LIVE]
+    wanted = [status for status in live if status.directory in chosen]
+    last = last_jobs(manifest.submissions)
+    begun = {  # those that wait are dropped first, so that none takes a stopped one's place
+        status.directory
+        for status in wanted
+        if status.state == "running" or not _drop(grid, status, last)
+    }
+    done.dropped = len(wanted) - len(begun)
+    on_slurm = {cell for cell, (job, _) in last.items() if job.executor == "slurm"}
+    for status in wanted:
+        if status.directory in begun - on_slurm:
+            _tell(grid, status, done)
+    others = {status.job for status in live if status.directory not in chosen}
+    _end_on_slurm(grid, [s for s in wanted if s.directory in on_slurm], begun, others, done)
 
 
 def _drop(grid: Path, status: CellStatus, last: Mapping[str, tuple[Submission, Job]]) -> bool:

@@ -71,7 +71,7 @@ def launch(plan: Plan, grid: Path, options: Options) -> Launched:
     folders.check_room(grid, decide(grid, plan, options.retry)[1])
     undo = folders.create(grid)
     with claims.hold(grid / folders.LOCK, patience=None), undo:  # undone while nobody else launches
-        _reconcile(grid)
+        arrays.learn_jobs(grid)
         old, decisions = decide(grid, plan, options.retry)
         manifest = plan.manifest(options.command).continuing(old)
         todo = [d for d in decisions if d.run]
@@ -104,14 +104,6 @@ def _undone_if_refused(submission: Submission, undo: ExitStack) -> Iterator[None
         if not any(job.id for job in submission.jobs):
             kept.close()
         raise
-
-
-def _reconcile(grid: Path) -> None:
-    """Learn the jobs of a launcher that was killed between sbatch and writing down its answer."""
-    old = Manifest.read(grid)
-    learnt = [arrays.reconcile(s, old.name) for s in old.submissions] if old else []
-    if old is not None and any(learnt):
-        old.write(grid)
 
 
 def _new_submission(

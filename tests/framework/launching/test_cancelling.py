@@ -11,6 +11,7 @@ import pytest
 from framework.grid.manifest import Job, Submission
 from framework.launching import cancelling, states
 from framework.launching.cancelling import cancel
+from framework.launching.folders import LOCK
 from framework.launching.job_files import JOBS
 from framework.runs import claims, outcomes
 
@@ -68,6 +69,31 @@ def test_a_run_that_went_from_this_machine_to_slurm_is_told_by_slurm(tmp_path, r
     assert cancel(grid).told == 1
     assert scancel() == ["5_0"]
     assert running.poll() is None
+
+
+def test_a_launch_that_is_under_way_is_waited_for_and_cancelled_too(
+    tmp_path, running, scancel, monkeypatch
+):
+    grid, hold = tmp_path / "toy", claims.hold
+    manifest_of([CELL]).write(grid)
+
+    def hold_after_a_launch(path, patience=None):
+        if path == grid / LOCK:
+            manifest_of([CELL], [submission("slurm", "5_0")]).write(grid)
+        return hold(path, patience)
+
+    monkeypatch.setattr(claims, "hold", hold_after_a_launch)
+    assert cancel(grid).told == 1
+    assert scancel() == ["5_0"]
+
+
+def test_jobs_that_a_killed_launcher_left_are_cancelled_too(tmp_path, running, scancel):
+    grid = tmp_path / "toy"
+    script = "case $* in *%T*) echo '5|0|RUNNING|None' ;; *) echo '5|0' ;; esac"
+    (tmp_path / "bin/squeue").write_text(f"#!/bin/sh\n{script}\n")
+    manifest_of([CELL], [submission("slurm", "")]).write(grid)
+    assert cancel(grid).told == 1
+    assert scancel() == ["5_0"]
 
 
 def test_a_run_that_was_submitted_by_a_fast_clock_stays_cancelled(tmp_path):
