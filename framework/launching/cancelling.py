@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,10 +14,9 @@ from framework.errors import UserError, nearest
 from framework.grid.manifest import Job, Manifest, Submission, last_jobs
 from framework.launching import arrays
 from framework.launching.folders import LOCK
+from framework.launching.scheduler import said
 from framework.launching.states import LIVE, CellStatus, read_states
 from framework.runs import claims, outcomes
-
-ASK_SECONDS = 60.0
 
 
 @dataclass
@@ -109,6 +107,8 @@ def _end_on_slurm(
     jobs = sorted({status.job for status in wanted if status.job and status.job not in others})
     if not jobs:
         return
-    asked = subprocess.run(["scancel", *jobs], capture_output=True, text=True, timeout=ASK_SECONDS)
+    asked = said("scancel", *jobs)
+    if asked is None:
+        raise UserError("scancel is not on the PATH: cancel where SLURM is")
     if asked.returncode:
         raise UserError(f"scancel refuses: {asked.stderr.strip()}")

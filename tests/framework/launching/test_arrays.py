@@ -2,17 +2,18 @@
 
 import os
 import subprocess
-from types import SimpleNamespace
 
 import pytest
 
 from framework.errors import UserError
 from framework.grid.manifest import Job, Manifest, Submission
-from framework.launching import arrays, executors, pool
+from framework.launching import arrays, executors, pool, scheduler
+from framework.launching.cancelling import cancel
 from framework.launching.launch import launch
 from framework.runs import outcomes
 
 from .conftest import options, toy_plan
+from .test_states import CELL, manifest_of
 
 
 @pytest.mark.parametrize(
@@ -26,11 +27,32 @@ from .conftest import options, toy_plan
 )
 def test_jobs_that_a_killed_launcher_left_without_ids_get_their_own(monkeypatch, squeue, ids):
     jobs = [Job("88_0", ["first"]), *(Job("", [f"cell{number}"]) for number in range(4))]
-    monkeypatch.setattr(arrays.shutil, "which", lambda name: name)
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=squeue))
+    answer = subprocess.CompletedProcess((), 0, squeue, "")
+    monkeypatch.setattr(arrays, "said", lambda *command: answer)
     submission = Submission("slurm", "token", "host", 0.0, jobs)
     assert arrays.reconcile(submission, "grid") == any(ids)
     assert [job.id for job in jobs] == ["88_0", *ids]
+
+
+@pytest.fixture
+def silent(tmp_path, monkeypatch):
+    """A SLURM whose programs do not answer."""
+    for name in ("squeue", "scontrol", "scancel"):
+        (tmp_path / name).write_text("#!/bin/sh\nexec sleep 60\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(scheduler, "ASK_SECONDS", 0.1)
+
+
+def test_a_slurm_that_does_not_answer_breaks_nothing(silent, tmp_path):
+    assert arrays.largest_array() == 1000  # as it is by default
+    submission = Submission("slurm", "t", "host", 0.0, [Job("", [CELL.directory])])
+    assert not arrays.reconcile(submission, "grid")
+    submission.jobs[0].id = "5"
+    manifest_of([CELL], [submission]).write(tmp_path)
+    (tmp_path / CELL.directory).mkdir(parents=True)
+    with pytest.raises(UserError, match="scancel refuses: no answer for 0 s"):
+        cancel(tmp_path)
 
 
 @pytest.mark.parametrize("accepted", [0, 1])
