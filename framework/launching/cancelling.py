@@ -60,9 +60,10 @@ def _cancel(grid: Path, manifest: Manifest, arms: Sequence[str], done: Cancelled
     }
     done.dropped = len(wanted) - len(begun)
     on_slurm = {cell for cell, (job, _) in last.items() if job.executor == "slurm"}
+    pools = {claims.holder(grid / entry.lock) for entry in manifest.submissions if entry.lock}
     for status in wanted:
         if status.directory in begun - on_slurm:
-            _tell(grid, status, done)
+            _tell(grid, status, pools, done)
     others = {status.job for status in live if status.directory not in chosen}
     _end_on_slurm(grid, [s for s in wanted if s.directory in on_slurm], begun, others, done)
 
@@ -72,10 +73,10 @@ def _drop(grid: Path, status: CellStatus, last: Mapping[str, tuple[Submission, J
     return outcomes.cancel(grid / status.directory, last[status.directory][0].created)
 
 
-def _tell(grid: Path, status: CellStatus, done: Cancelled) -> None:
-    """Ask a run's process to save and stop."""
+def _tell(grid: Path, status: CellStatus, pools: Container[object], done: Cancelled) -> None:
+    """Ask a run's process to save and stop; not its job, which may be writing how it ended."""
     holder = claims.holder(grid / status.directory / claims.LOCK)
-    if holder is None:
+    if holder is None or holder in pools:
         return  # it ended by itself
     process, host = holder
     if host != socket.gethostname():

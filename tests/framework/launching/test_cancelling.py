@@ -71,6 +71,15 @@ def test_a_run_that_went_from_this_machine_to_slurm_is_told_by_slurm(tmp_path, r
     assert running.poll() is None
 
 
+def test_a_job_that_writes_down_how_a_run_ended_is_not_told_to_stop(tmp_path, running, scancel):
+    grid = tmp_path / "toy"
+    local = submission("local", "31337", f"{JOBS}/t.lock")
+    manifest_of([CELL], [local]).write(grid)
+    (grid / local.lock).hardlink_to(grid / CELL.directory / claims.LOCK)  # both are the job's
+    assert cancel(grid).told == 0
+    assert running.poll() is None
+
+
 def test_a_launch_that_is_under_way_is_waited_for_and_cancelled_too(
     tmp_path, running, scancel, monkeypatch
 ):
