@@ -168,7 +168,7 @@ class Pool:
             if self._stopping or len(self._running) >= self.parallel:
                 return
             run = Path(self.grid) / directory
-            if not outcomes.is_wanted(run, self.created):
+            if not run.is_dir() or not outcomes.is_wanted(run, self.created):
                 waiting.remove(directory)
             elif self._follows or not claims.is_held(run / claims.LOCK):
                 waiting.remove(directory)

@@ -272,15 +272,15 @@ def test_an_older_job_does_not_go_on_with_a_run_that_was_cancelled_in_a_newer_on
 
 @pytest.fixture
 def pool(grid):
-    """Run the cell a/0 in a job of its own, after some lines of Python; return its heartbeat."""
+    """Run the cell a/0 in a job, behind some lines of Python and others; return its heartbeat."""
     run = grid / "a/seed=0"
     run.mkdir(parents=True)
     (run / "config.gin").write_text("train.steps = 12\ntrain.seed = 0\n")
 
-    def end(before: str = "") -> dict:
+    def end(before: str = "", others: tuple[str, ...] = ()) -> dict:
         code = (
             f"import sys; from framework.launching.pool import Pool\n{before}\n"
-            f"Pool(grid=sys.argv[1], cells=['a/seed=0'], runner='{RUNNER}', created=1.0)()"
+            f"Pool(sys.argv[1], [*{others}, 'a/seed=0'], '{RUNNER}', created=1.0)()"
         )
         command = [sys.executable, "-c", code, str(grid)]
         subprocess.run(command, cwd=REPOSITORY, check=True, timeout=60)
@@ -295,6 +295,17 @@ def test_a_run_that_was_told_to_stop_stops_in_the_job_that_goes_on_with_it(grid,
     (grid / "a/seed=0" / outcomes.STOP).touch()
     beat = pool()
     assert (beat["state"], beat["cause"]) == ("stopped", outcomes.CANCELLED)
+
+
+def test_a_run_whose_folder_is_removed_stops_no_other(grid, pool):
+    (grid / "removed/seed=0").mkdir(parents=True)
+    removing = (
+        "import shutil; from framework.launching import worker; work = worker.work\n"
+        "def remove(run, *rest):\n"
+        "    shutil.rmtree(run) if run.parent.name == 'removed' else work(run, *rest)\n"
+        "worker.work = remove"
+    )
+    assert pool(removing, ("never/seed=0", "removed/seed=0"))["state"] == "done"
 
 
 def test_a_run_that_is_told_to_stop_as_it_is_forked_stops(grid, pool):
