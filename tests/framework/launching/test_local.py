@@ -1,5 +1,6 @@
 """Local launches: real submitit, real processes, real kills."""
 
+import itertools
 import json
 import os
 import signal
@@ -75,6 +76,14 @@ def test_a_job_that_cannot_start_says_why(planned, grid, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="did not start: ImportError: damaged"):
         launch(planned, grid, options())
     assert not grid.exists()
+
+
+def test_a_job_that_takes_long_to_start_is_waited_for(planned, grid, monkeypatch):
+    later = itertools.count(step=1000)
+    clock = SimpleNamespace(time=time.time, sleep=time.sleep, monotonic=lambda: next(later))
+    monkeypatch.setattr("framework.launching.launch.time", clock)
+    run_all(planned, grid)
+    assert set(states(grid).values()) == {"done"}
 
 
 def test_a_job_that_dies_before_its_runs_says_why(planned, grid, capsys):
