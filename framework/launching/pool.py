@@ -7,13 +7,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from submitit.helpers import DelayedSubmission
 
@@ -32,11 +33,12 @@ def import_paths() -> list[str]:
 
 @dataclass
 class Running:
-    """A run under way and the devices that it has."""
+    """A run under way, the devices that it has, and its heartbeat from before it began."""
 
     directory: str
     process: BaseProcess
     gpus: Sequence[str]
+    before: Mapping[str, Any]
     is_told: bool = False
 
 
@@ -186,8 +188,9 @@ class Pool:
         process = context.Process(
             target=worker.work, args=(*arguments, self._follows), name=directory
         )
+        before = outcomes.read(run)
         process.start()
-        return Running(directory, process, gpus)
+        return Running(directory, process, gpus, before)
 
     def _is_elsewhere(self, run: Running) -> bool:
         """See how a process ended; return whether its cell turned out to be claimed."""
@@ -198,7 +201,7 @@ class Pool:
             tasks.end_follower(Path(self.grid) / run.directory, code)
             return False
         directory = Path(self.grid) / run.directory
-        state = outcomes.conclude(directory, code)
+        state = outcomes.conclude(directory, code, run.before)
         if state == "stopped" and (directory / outcomes.STOP).exists():
             outcomes.cancel(directory, self.created)  # so that no job goes on with it
         failed = state == "failed"

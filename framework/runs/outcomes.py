@@ -65,13 +65,18 @@ def blame(run: Path, cause: str) -> None:
     record(run, "failed", cause)
 
 
-def conclude(run: Path, code: int) -> str:
-    """Return how a run ended whose process exited with `code`, written down if it could not."""
-    state = str(read(run).get("state", "queued"))
-    if state not in ("queued", "running"):
+def conclude(run: Path, code: int, before: Mapping[str, Any] | None = None) -> str:
+    """Return how a run ended whose process exited with `code`, written down if it could not.
+
+    Its heartbeat from `before` it began says how an earlier attempt ended.
+    """
+    beat = read(run)
+    silent = bool(code and beat) and beat == before
+    state = str(beat.get("state", "queued"))
+    if state not in ("queued", "running") and not silent:
         return state
     number = -code if code < 0 else code - 128
-    if found := failure(run):
+    if not silent and (found := failure(run)):
         state, cause = "failed", found
     elif number in list(STOPPING):
         state, cause = "stopped", f"killed by {signal.Signals(number).name}"

@@ -317,7 +317,13 @@ def test_a_run_whose_folder_is_removed_stops_no_other(grid, pool):
     assert pool(removing, ("never/seed=0", "removed/seed=0"))["state"] == "done"
 
 
-def test_a_run_that_is_told_to_stop_as_it_is_forked_stops(grid, pool):
+@pytest.mark.parametrize(
+    "earlier", [None, {"state": "failed", "cause": "of before", "updated": 0.5}]
+)
+def test_a_run_that_is_told_to_stop_as_it_is_forked_stops(grid, pool, earlier):
+    if earlier is not None:
+        (grid / "a/seed=0" / outcomes.FILE).write_text(json.dumps(earlier))
+        (grid / "a/seed=0" / outcomes.FAILURE).write_text("of before")
     beat = pool(
         "import os, signal\n"
         "os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))"
