@@ -17,7 +17,7 @@ from framework.launching import snapshots
 from framework.launching.decisions import SOURCES, Decision
 from framework.launching.job_files import JOBS
 from framework.launching.snapshots import CODE
-from framework.runs import CONFIG
+from framework.runs import CONFIG, outcomes
 
 FORMER = ".former"
 LOCK = ".lock"
@@ -106,6 +106,7 @@ def _write_run(grid: Path, decision: Decision, undo: ExitStack) -> None:
     if decision.fresh:
         _put_away(grid, decision.cell.directory, undo)
     _make(run, undo)
+    (run / outcomes.STOP).unlink(missing_ok=True)
     texts = {CONFIG: decision.cell.resolved.text()}
     if not decision.resumes:
         texts[SOURCES] = json.dumps(decision.sources, indent=1) + "\n"

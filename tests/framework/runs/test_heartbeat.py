@@ -1,10 +1,12 @@
 """The heartbeat: what is written is read, and what a crash left of it stops nobody."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
 from framework.configuration import Configuration
+from framework.runs import heartbeat
 from framework.runs.heartbeat import Heartbeat, Pulse, State, read
 from framework.training import folder, run
 from tests.framework.training.small import DIGITS, SIZE
@@ -37,6 +39,17 @@ def test_only_forced_beats_wait_for_the_disk(tmp_path, monkeypatch):
     assert waited == []
     pulse.beat(force=True)
     assert len(waited) == 1
+
+
+def test_it_goes_on_where_the_clock_is_set_back(tmp_path, monkeypatch):
+    clock = SimpleNamespace(time=lambda: 7200.0, monotonic=lambda: 0.0)
+    monkeypatch.setattr(heartbeat, "time", clock)
+    pulse = Pulse(tmp_path, Heartbeat())
+    pulse.beat()
+    clock.time, clock.monotonic = lambda: 3600.0, lambda: Pulse.INTERVAL_SECONDS
+    pulse.now.step = 7
+    pulse.beat()
+    assert (read(tmp_path).step, read(tmp_path).updated) == (7, 3600.0)
 
 
 def test_a_run_goes_on_whose_heartbeat_a_crash_emptied(tmp_path):
