@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 from collections.abc import Container, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,10 +81,15 @@ def _tell(grid: Path, status: CellStatus, pools: Container[object], done: Cancel
     if host != socket.gethostname():
         done.elsewhere.append(f"{status.directory} runs on {host}: cancel it there")
         return
-    (grid / status.directory / outcomes.STOP).touch()
-    with suppress(ProcessLookupError):
+    try:
+        (grid / status.directory / outcomes.STOP).touch()
         os.kill(process, signal.SIGTERM)
-        done.told += 1
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        done.elsewhere.append(f"{status.directory} is run by another user, who has to cancel it")
+        return
+    done.told += 1
 
 
 def _end_on_slurm(

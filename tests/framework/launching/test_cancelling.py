@@ -71,6 +71,20 @@ def test_a_run_that_went_from_this_machine_to_slurm_is_told_by_slurm(tmp_path, r
     assert running.poll() is None
 
 
+def test_a_run_of_another_user_is_named(tmp_path, running, scancel, monkeypatch):
+    grid = tmp_path / "toy"
+    manifest_of([CELL], [submission("local", "31337", f"{JOBS}/t.lock")]).write(grid)
+
+    def refuse(process, number):
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "kill", refuse)
+        found = cancel(grid)
+    assert found.told == 0
+    assert found.elsewhere == [f"{CELL.directory} is run by another user, who has to cancel it"]
+
+
 def test_a_job_that_writes_down_how_a_run_ended_is_not_told_to_stop(tmp_path, running, scancel):
     grid = tmp_path / "toy"
     local = submission("local", "31337", f"{JOBS}/t.lock")
