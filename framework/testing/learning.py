@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -20,6 +22,7 @@ from framework.testing.findings import Findings, Hint, tensor
 Given = Mapping[str, Any]
 STEPS = (1e-3, 1e-5)  # of the difference quotient: for float32 inside, and for steep ones
 MANY = 256
+_KEPT = {"Tensor", "Parameter", "int", "float", "bool", "str", "NoneType"}
 
 
 class _Network(nn.Module):
@@ -124,7 +127,7 @@ def loss(objective: Any, given: Given) -> Findings:
 
 
 def optimizer(stepper: Any, given: Given) -> Findings:
-    """Check that steps move the parameters and that its state can be restored.
+    """Check that steps move the parameters and that a saved state goes on alike.
 
     The first may do without: SOAP's only looks at the gradient. Those that it has taken the
     gradient from (`requires_grad_(False)`) stay as they are.
@@ -141,13 +144,58 @@ def optimizer(stepper: Any, given: Given) -> Findings:
             yield Hint(f"two steps leave the parameter {name} as it was")
     if isinstance(stepper, FoundWeights):
         yield from _found_weights(stepper, [p for _, p in given["parameters"]])
-    stepper.load_state_dict(copy.deepcopy(stepper.state_dict()))
+    yield from _goes_on(stepper, [p for _, p in named])
     stepper.zero_grad()
     if any(p.grad is not None and p.grad.any() for _, p in named):
         yield "zero_grad leaves gradients"
     left = left_out(stepper, named)
     if left:
         yield f"its groups leave out {len(left)} of {len(named)} parameters, such as {left[0]}"
+
+
+def _goes_on(stepper: Any, parameters: Sequence[nn.Parameter]) -> Findings:
+    """Check that its next step is the same after its state came back from a checkpoint."""
+    kept, state = io.BytesIO(), stepper.state_dict()
+    try:
+        torch.save(state, kept)
+        kept.seek(0)
+        read = torch.load(kept, weights_only=True)
+    except (pickle.PickleError, AttributeError, TypeError) as error:
+        odd = sorted({type(leaf).__name__ for leaf in _leaves(state)} - _KEPT)
+        held = f"holds a {odd[0]}" if odd else f"is lost ({type(error).__name__})"
+        yield f"its state {held}, which no checkpoint gives back: keep tensors, numbers and text"
+        return
+    before = [p.detach().clone() for p in parameters]
+    on = _stepped(stepper, parameters)
+    with torch.no_grad():
+        for parameter, old in zip(parameters, before, strict=True):
+            parameter.copy_(old)
+    stepper.load_state_dict(read)
+    again = _stepped(stepper, parameters)
+    if not all(torch.allclose(a, b, rtol=1e-5) for a, b in zip(on, again, strict=True)):
+        yield (
+            "after load_state_dict its next step is another: what it remembers has to be in its "
+            "state_dict, or a run that was stopped goes on otherwise"
+        )
+
+
+def _stepped(stepper: Any, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """Return the parameters after one more step, whose gradients and random numbers are fixed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for parameter in parameters:
+            parameter.grad = torch.randn_like(parameter)
+        stepper.step()
+    return [p.detach().clone() for p in parameters]
+
+
+def _leaves(state: object) -> Iterator[object]:
+    """Yield what lies in nested dictionaries, lists and tuples."""
+    if isinstance(state, Mapping | list | tuple):
+        for inner in state.values() if isinstance(state, Mapping) else state:
+            yield from _leaves(inner)
+    else:
+        yield state
 
 
 def _found_weights(stepper: FoundWeights, parameters: Sequence[nn.Parameter]) -> Findings:

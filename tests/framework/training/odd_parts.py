@@ -112,11 +112,35 @@ class LateStart(torch.optim.SGD):
 
     def __init__(self, parameters, lr: float = 1e-2):
         super().__init__(parameters, lr)
+        self.param_groups[0]["steps"] = 0
+
+    def step(self, closure=None):
+        self.param_groups[0]["steps"] += 1
+        return super().step() if self.param_groups[0]["steps"] > 3 else None
+
+
+@register.optimizer("forgetful")
+class Forgetful(torch.optim.SGD):
+    """Its state is complete but for the number of steps, by which it decays."""
+
+    def __init__(self, parameters, lr: float = 1e-2):
+        super().__init__(parameters, lr)
         self.steps = 0
 
     def step(self, closure=None):
         self.steps += 1
-        return super().step() if self.steps > 3 else None
+        for group in self.param_groups:
+            group["lr"] = 1e-2 / self.steps
+        return super().step()
+
+
+@register.optimizer("unreadable")
+class Unreadable(torch.optim.SGD):
+    """A checkpoint can be written of it, and none can be read."""
+
+    def __init__(self, parameters, lr: float = 1e-2):
+        super().__init__(parameters, lr)
+        self.param_groups[0]["rng"] = torch.Generator()
 
 
 class Fixed:
