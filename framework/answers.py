@@ -19,6 +19,7 @@ from framework.registry import name_of
 from framework.results.names import plain_metric
 
 DIRECTIONS = ("lower", "higher")
+NO_RATE = "its groups have no learning rate 'lr', which the schedule sets: call it so in `defaults`"
 
 
 def times_of(sample: TimeSampler, u: Tensor) -> Times:
@@ -40,15 +41,17 @@ def times_of(sample: TimeSampler, u: Tensor) -> Times:
 def optimizer_of(make: Callable[..., object], parameters: NamedParameters) -> torch.optim.Optimizer:
     """Return the optimizer that a factory makes for parameters, every one of which it moves.
 
-    Those without `requires_grad` may be left out.
+    Those without `requires_grad` may be left out. Its groups have a learning rate, 'lr'.
 
     Raises:
-        UserError: it makes something else, or leaves some out.
+        UserError: it makes something else, leaves some out, or its groups have no rate.
     """
     found = make(parameters)
     if not isinstance(found, torch.optim.Optimizer):
         kind = type(found).__name__
         raise UserError(f"{name_of(make)}: it returns a {kind}, not a torch.optim.Optimizer")
+    if any("lr" not in group for group in found.param_groups):
+        raise UserError(f"{name_of(make)}: {NO_RATE}")
     left = left_out(found, parameters)
     if left:
         raise UserError(

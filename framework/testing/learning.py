@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from framework.answers import left_out
+from framework.answers import NO_RATE, left_out
 from framework.evaluator import Evaluator
 from framework.protocols import Batch, Conditions, FoundWeights, LossTerms, Times
 from framework.testing.building import BATCH, CLASSES, SHAPE
@@ -148,6 +148,8 @@ def optimizer(stepper: Any, given: Given) -> Findings:
     stepper.zero_grad()
     if any(p.grad is not None and p.grad.any() for _, p in named):
         yield "zero_grad leaves gradients"
+    if any("lr" not in group for group in stepper.param_groups):
+        yield NO_RATE
     left = left_out(stepper, named)
     if left:
         yield f"its groups leave out {len(left)} of {len(named)} parameters, such as {left[0]}"

@@ -98,6 +98,15 @@ def nothing(parameters, lr: float = 1e-2):
     return None
 
 
+@register.optimizer("rate_by_another_name")
+class RateByAnotherName(torch.optim.Optimizer):
+    def __init__(self, parameters, rate: float = 1e-2):
+        super().__init__([p for _, p in parameters], {"rate": rate})
+
+    def step(self, closure=None):
+        pass
+
+
 @register.optimizer("part")
 def part(parameters, lr: float = 1e-2):
     """Leaves biases where they are, and says so."""

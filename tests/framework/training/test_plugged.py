@@ -33,6 +33,7 @@ REFUSED = {
     ),
     f"{OPTIMIZER} = @optimizers.forgetful": r"after load_state_dict its next step is another",
     f"{OPTIMIZER} = @optimizers.unreadable": r"its state holds a Generator, which no checkpoint",
+    f"{OPTIMIZER} = @optimizers.rate_by_another_name": r"its groups have no learning rate 'lr'",
     f"{OPTIMIZER} = @optimizers.nothing": r"optimizers\.nothing: it returns a NoneType",
     f"{METRICS} = (@metrics.number,)": r"metrics\.number \(.*\): it returns a float",
     f"{METRICS} = (@metrics.upwards,)": r"metrics\.upwards \(.*\): .* the direction 'up'",
