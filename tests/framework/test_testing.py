@@ -4,8 +4,9 @@ from torch import nn
 
 from framework import UserError, register, registry
 from framework.kinds import KINDS
-from framework.protocols import FlowMap, LossTerms, Query, Sampler, Score, Tangent, Times
+from framework.protocols import Examples, FlowMap, LossTerms, Query, Sampler, Score, Tangent, Times
 from framework.testing import _CHECKS, check_component
+from framework.testing.building import Pictures
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +165,61 @@ def test_a_metric():
     assert findings("metric", "count") == [
         "metrics.count: the score 'count' has the direction 'up': give 'lower' or 'higher'",
         "metrics.count: it returns a list with a float, not of scores",
+    ]
+
+
+def test_a_metric_leaves_its_samples_as_they_are():
+    @register.metric("halving")
+    class Halving:
+        def __init__(self, dataset):
+            pass
+
+        def __call__(self, samples, labels):
+            return [Score("half", samples.mul_(0.5).mean(), "lower")]
+
+    assert findings("metric", "halving") == [
+        "metrics.halving: it changes the samples that it is given, and other metrics would judge "
+        "those"
+    ]
+
+
+def test_a_dataset():
+    @register.dataset("plain")
+    class Plain(Pictures):
+        pass
+
+    @register.dataset("pair")
+    class Pair(Pictures):
+        def examples(self, indices, u):
+            return self._x[indices], self._labels[indices]
+
+        def held_out(self):
+            return None
+
+    @register.dataset("other_labels")
+    class OtherLabels(Pictures):
+        def labels(self):
+            return self._labels + 1
+
+    @register.dataset("noisy")
+    class Noisy(Pictures):
+        def examples(self, indices, u):
+            found = super().examples(indices, u)
+            return Examples(found.x + torch.randn_like(found.x), found.labels)
+
+    check_component("dataset", "plain")
+    assert findings("dataset", "pair") == [
+        "datasets.pair: examples is a tuple instead of Examples",
+        "datasets.pair: held_out() is a NoneType instead of Examples",
+    ]
+    assert findings("dataset", "other_labels") == [
+        "datasets.other_labels: some labels of labels() are not below num_classes = 4",
+        "datasets.other_labels: labels() gives other labels than the examples of the same indices "
+        "have",
+    ]
+    assert findings("dataset", "noisy") == [
+        "datasets.noisy: the same index and uniforms give another example: it draws numbers of its "
+        "own, or does not go by `indices`"
     ]
 
 
