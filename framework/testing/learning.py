@@ -6,16 +6,26 @@ import copy
 import io
 import math
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from framework.answers import NO_RATE, left_out
-from framework.evaluator import Evaluator
-from framework.protocols import Batch, Conditions, FoundWeights, LossTerms, Times
+from framework.answers import NO_RATE, check_query, left_out
+from framework.errors import UserError
+from framework.evaluator import TRAINED, Evaluator
+from framework.protocols import (
+    Batch,
+    Conditions,
+    Evaluation,
+    FoundWeights,
+    LossTerms,
+    Query,
+    Times,
+)
 from framework.testing.building import BATCH, CLASSES, SHAPE
 from framework.testing.findings import Findings, Hint, tensor
 
@@ -97,33 +107,78 @@ def flow_map(scale: Any, given: Given) -> Findings:
 
 def loss(objective: Any, given: Given) -> Findings:
     """Check the loss of a tiny network: per sample, finite, with gradient; parts without."""
-    network = _Network()
     names = objective.averages()
-    averages = {name: copy.deepcopy(network) for name in names}
-    generator = torch.Generator().manual_seed(0)
-    x0, noise = torch.randn(2, BATCH, *SHAPE, generator=generator)
-    batch = Batch(x0, noise, torch.arange(BATCH) % CLASSES, CLASSES, _uniform)
-    terms = objective(batch, Evaluator(network, averages))
+    if not isinstance(names, Mapping):
+        yield f"averages() is a {type(names).__name__} instead of a mapping from names to averages"
+        return
+    try:
+        terms, network, averages = _tried(objective, names)
+    except UserError as error:
+        yield str(error)
+        return
     if not isinstance(terms, LossTerms):
         yield f"it returns a {type(terms).__name__} instead of LossTerms"
         return
-    yield from tensor("total", terms.total, (BATCH,))
-    for name, part in terms.parts.items():
+    wrong = [*tensor("total", terms.total, (BATCH,)), *_parts(terms)]
+    yield from wrong
+    if not isinstance(terms.total, Tensor) or not terms.total.requires_grad:
+        yield "total carries no gradient"
+        return
+    if not wrong and not torch.equal(_tried(objective, names)[0].total, terms.total):
+        yield Hint("the same batch gives another loss: it draws numbers of its own")
+    terms.total.mean().backward()
+    if not _has_gradient(network):  # so few samples may all be left out
+        more, network, _ = _tried(objective, names, MANY)
+        more.total.mean().backward()
+        if not _has_gradient(network):
+            yield "no gradient reaches the trained weights"
+    for average in averages.values():
+        if any(p.grad is not None for p in average.parameters()):
+            yield "gradient reaches an average of the weights"
+
+
+_Tried = tuple[Any, nn.Module, Mapping[str, nn.Module]]
+
+
+def _tried(objective: Any, names: Iterable[str], count: int = BATCH) -> _Tried:
+    """Return what a loss makes of `count` samples, the network it asked, and its averages.
+
+    Raises:
+        UserError: it asks for what no network takes, or for an average that it did not declare.
+    """
+    network = _Network()
+    averages = {name: copy.deepcopy(network) for name in names}
+    evaluator = Evaluator(network, averages)
+
+    def evaluate(*queries: Query) -> tuple[Evaluation, ...]:
+        for query in queries:
+            check_query(query, SHAPE, CLASSES)
+            if query.weights not in (TRAINED, *averages):
+                raise UserError(f"it asks for the average {query.weights!r} and declares none such")
+        return evaluator(*queries)
+
+    generator = torch.Generator().manual_seed(0)
+    x0, noise = torch.randn(2, count, *SHAPE, generator=generator)
+    labels = torch.arange(count) % CLASSES
+    batch = Batch(x0, noise, labels, CLASSES, partial(_uniform, count=count))
+    return objective(batch, evaluate), network, averages
+
+
+def _parts(terms: LossTerms) -> Findings:
+    parts: Mapping[str, object] = terms.parts
+    for name, part in parts.items():
+        if not isinstance(part, Tensor):
+            yield f"the part '{name}' is a {type(part).__name__}, not a tensor"
+            continue
         if tuple(part.shape) != (BATCH,):
             yield f"the part '{name}' has the shape {tuple(part.shape)} instead of {(BATCH,)}"
         if part.requires_grad:
             yield f"the part '{name}' carries gradient: detach it"
-    if not terms.total.requires_grad:
-        yield "total carries no gradient"
-        return
-    terms.total.mean().backward()
+
+
+def _has_gradient(network: nn.Module) -> bool:
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    if not any(g.isfinite().all() and g.any() for g in gradients):
-        none = "no gradient reaches the trained weights"
-        yield Hint(none) if gradients else none  # so few samples may all be left out
-    for average in averages.values():
-        if any(p.grad is not None for p in average.parameters()):
-            yield "gradient reaches an average of the weights"
+    return any(bool(g.isfinite().all() and g.any()) for g in gradients)
 
 
 def optimizer(stepper: Any, given: Given) -> Findings:

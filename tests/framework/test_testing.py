@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -119,6 +121,61 @@ def test_a_loss_and_what_it_needs():
     assert "losses.line_loss: no gradient reaches the trained weights" in findings(
         "loss", "line_loss", scale=0.0
     )
+
+
+def a_loss(name, ask=lambda query: query, names=(), answer=lambda found: found):
+    """Register a loss by what it asks for, the averages it declares and what it answers."""
+
+    class Made:
+        flow_map = guidance = None
+
+        def averages(self):
+            return names and dict.fromkeys(names)
+
+        def __call__(self, batch, evaluate):
+            ones = torch.ones(len(batch.x0))
+            (found,) = evaluate(ask(Query(batch.noise, ones, 0 * ones, batch.labels, ones)))
+            return LossTerms(answer(found.F.square().flatten(1).mean(1)), {})
+
+    register.loss(name)(Made)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"t": torch.ones(4, 1)}, "t of shape (4, 1), which has to be (4,)"),
+        ({"w": torch.ones(4).double()}, "w in torch.float64, which has to be torch.float32"),
+        ({"c": torch.full((4,), 5)}, "classes c outside of 0 to 4, the empty class"),
+        ({"x": torch.ones(4, 8, 8)}, "x of shape (4, 8, 8), which has to be (4, 1, 8, 8)"),
+        (
+            {"tangent": Tangent(s=torch.ones(1))},
+            "the tangent of s of shape (1,), which has to be (4,)",
+        ),
+        ({"weights": "ema"}, "the average 'ema' and declares none such"),
+    ],
+)
+def test_what_a_loss_asks_for(change, problem):
+    a_loss("asking", lambda query: replace(query, **change), names=("target",))
+    assert findings("loss", "asking") == [f"losses.asking: it asks for {problem}"]
+
+
+def test_the_gradient_of_a_loss():
+    def rare(found):
+        large = torch.arange(len(found)) >= 100
+        return torch.where(large, found, found.detach())
+
+    a_loss("rare", names=("target",), answer=rare)
+    a_loss("steps", names=("target",), answer=torch.round)
+    a_loss("drawing", names=("target",), answer=lambda found: found * torch.rand(len(found)))
+    a_loss("listing", names=())
+    check_component("loss", "rare")
+    assert findings("loss", "steps") == ["losses.steps: no gradient reaches the trained weights"]
+    assert findings("loss", "drawing") == [
+        "losses.drawing: the same batch gives another loss: it draws numbers of its own"
+    ]
+    assert findings("loss", "listing") == [
+        "losses.listing: averages() is a tuple instead of a mapping from names to averages"
+    ]
 
 
 def test_missing_attributes():
