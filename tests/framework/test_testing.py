@@ -51,6 +51,8 @@ def test_a_normalization():
     check_component("normalization", "good", eps=1e-3, dim=4)
     with pytest.raises(UserError, match=r"has no setting 'epz'; did you mean eps\?"):
         check_component("normalization", "good", epz=1e-3)
+    with pytest.raises(UserError, match=r"good\.eps = 'small': should be a valid number"):
+        check_component("normalization", "good", eps="small")
     assert findings("normalization", "bad") == [
         "normalizations.bad: forward(x) has the shape (4, 3) instead of (4, 3, 8)",
         "normalizations.bad: forward(x) has the shape (4, 3) instead of (4, 3, 8)",
