@@ -61,6 +61,44 @@ def test_a_normalization():
     ]
 
 
+@pytest.mark.parametrize(
+    ("features", "problem"),
+    [
+        (torch.round, "changes with time, and its forward-mode derivative is zero"),
+        (torch.Tensor.detach, "changes with time, and its forward-mode derivative is zero"),
+        (torch.log, "has numbers that are not finite"),
+        (lambda time: time.mul_(2), "changes the times that it is given"),
+    ],
+)
+def test_what_a_time_embedding_makes_of_times(features, problem):
+    @register.time_embedding("own")
+    class Own(nn.Module):
+        def __init__(self, hidden_size: int):
+            super().__init__()
+            self.layer = nn.Linear(1, hidden_size)
+
+        def forward(self, time):
+            return self.layer(features(time)[:, None])
+
+    assert findings("time_embedding", "own")[0] == f"time_embeddings.own: forward(time) {problem}"
+
+
+def test_a_time_embedding_that_is_not_trained():
+    @register.time_embedding("untrained")
+    class Untrained(nn.Module):
+        def __init__(self, hidden_size: int):
+            super().__init__()
+            self.layer = nn.Linear(1, hidden_size)
+
+        @torch.no_grad()
+        def forward(self, time):
+            return self.layer(time[:, None])
+
+    assert findings("time_embedding", "untrained") == [
+        "time_embeddings.untrained: forward(time) is cut off from its parameters: no gradient flows"
+    ]
+
+
 def test_a_time_sampler():
     @register.time_sampler("backwards")
     class Backwards:
