@@ -90,7 +90,7 @@ def heed_sources(directory: Path, resolved: Resolved) -> None:
     if Checkpoints(directory / CHECKPOINTS).newest() is None:
         publish(directory / sources.SOURCES, sources.text_of(now))
         return
-    changed = sources.changed_sources(directory, now)
+    changed = sorted(sources.changed_sources(directory, now))
     if changed:
         print(
             f"{directory} goes on though {sources.listed(changed)} changed since it began: with "

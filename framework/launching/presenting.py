@@ -143,7 +143,7 @@ def _say_of_jobs(grid: Path, unfinished: Sequence[CellStatus]) -> None:
 
 def _changed(decisions: Sequence[Decision]) -> str:
     """Return what has changed under some runs."""
-    return listed({name for decision in decisions for name in decision.changed})
+    return listed(sorted({name for decision in decisions for name in decision.changed}))
 
 
 def _report(grid: Path) -> bool:

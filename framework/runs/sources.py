@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 SOURCES = "sources.json"
@@ -24,8 +24,7 @@ def changed_sources(run: Path, sources: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for name, digest in sources.items() if stored.get(name, digest) != digest)
 
 
-def listed(changed: Collection[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """Return the names of what has changed: 'a, b, c, d and 3 more'."""
-    names = sorted(changed)
     more = len(names) - MOST_NAMES
     return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
