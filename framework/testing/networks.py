@@ -11,7 +11,7 @@ from torch import Tensor
 
 from framework.protocols import Role, has_blocks
 from framework.testing.building import BATCH, HIDDEN
-from framework.testing.findings import Findings, Hint, differentiable, tensor
+from framework.testing.findings import Findings, Hint, Still, differentiable, tensor
 
 Given = Mapping[str, Any]
 
@@ -50,7 +50,7 @@ def _moving(name: str, function: Callable[..., Tensor], time: Tensor) -> Finding
     except (RuntimeError, NotImplementedError, TypeError):  # said where it is differentiated
         return
     if not tangent.any():
-        yield Hint(f"{name} changes with time, and its forward-mode derivative is zero")
+        yield Still(f"{name} changes with time, and its forward-mode derivative is zero")
 
 
 def second_time(part: Any, given: Given) -> Findings:
