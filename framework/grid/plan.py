@@ -225,6 +225,13 @@ class _Cells:
 
 def _identical(one: Cell, other: Cell) -> str:
     if one.arm == other.arm:
+        differ = [name for name, value in one.tuned.items() if other.tuned[name] != value]
+        idle = [name for name in differ if name not in one.resolved.settings]
+        if idle:
+            return (
+                f"grid.tune: '{one.arm}' does not use {', '.join(idle)}: give that arm a grid of "
+                "its own, with what it can tune"
+            )
         tuned = " and ".join(str(dict(cell.tuned)) for cell in (one, other))
         return f"grid.tune: {tuned} give '{one.arm}' the same configuration: remove one"
     return (

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import copy
+import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from framework.answers import left_out
-from framework.evaluator import Evaluator
-from framework.protocols import Batch, Conditions, FoundWeights, LossTerms, Times
+from framework.answers import NO_RATE, check_query, left_out
+from framework.errors import UserError
+from framework.evaluator import TRAINED, Evaluator
+from framework.protocols import (
+    Batch,
+    Conditions,
+    Evaluation,
+    FoundWeights,
+    LossTerms,
+    Query,
+    Times,
+)
 from framework.testing.building import BATCH, CLASSES, SHAPE
 from framework.testing.findings import Findings, Hint, tensor
 
 Given = Mapping[str, Any]
 STEPS = (1e-3, 1e-5)  # of the difference quotient: for float32 inside, and for steep ones
 MANY = 256
+_KEPT = {"Tensor", "Parameter", "int", "float", "bool", "str", "NoneType"}
 
 
 class _Network(nn.Module):
@@ -94,37 +107,82 @@ def flow_map(scale: Any, given: Given) -> Findings:
 
 def loss(objective: Any, given: Given) -> Findings:
     """Check the loss of a tiny network: per sample, finite, with gradient; parts without."""
-    network = _Network()
     names = objective.averages()
-    averages = {name: copy.deepcopy(network) for name in names}
-    generator = torch.Generator().manual_seed(0)
-    x0, noise = torch.randn(2, BATCH, *SHAPE, generator=generator)
-    batch = Batch(x0, noise, torch.arange(BATCH) % CLASSES, CLASSES, _uniform)
-    terms = objective(batch, Evaluator(network, averages))
+    if not isinstance(names, Mapping):
+        yield f"averages() is a {type(names).__name__} instead of a mapping from names to averages"
+        return
+    try:
+        terms, network, averages = _tried(objective, names)
+    except UserError as error:
+        yield str(error)
+        return
     if not isinstance(terms, LossTerms):
         yield f"it returns a {type(terms).__name__} instead of LossTerms"
         return
-    yield from tensor("total", terms.total, (BATCH,))
-    for name, part in terms.parts.items():
-        if tuple(part.shape) != (BATCH,):
-            yield f"the part '{name}' has the shape {tuple(part.shape)} instead of {(BATCH,)}"
-        if part.requires_grad:
-            yield f"the part '{name}' carries gradient: detach it"
-    if not terms.total.requires_grad:
+    wrong = [*tensor("total", terms.total, (BATCH,)), *_parts(terms)]
+    yield from wrong
+    if not isinstance(terms.total, Tensor) or not terms.total.requires_grad:
         yield "total carries no gradient"
         return
+    if not wrong and not torch.equal(_tried(objective, names)[0].total, terms.total):
+        yield Hint("the same batch gives another loss: it draws numbers of its own")
     terms.total.mean().backward()
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    if not any(g.isfinite().all() and g.any() for g in gradients):
-        none = "no gradient reaches the trained weights"
-        yield Hint(none) if gradients else none  # so few samples may all be left out
+    if not _has_gradient(network):  # so few samples may all be left out
+        more, network, _ = _tried(objective, names, MANY)
+        more.total.mean().backward()
+        if not _has_gradient(network):
+            yield "no gradient reaches the trained weights"
     for average in averages.values():
         if any(p.grad is not None for p in average.parameters()):
             yield "gradient reaches an average of the weights"
 
 
+_Tried = tuple[Any, nn.Module, Mapping[str, nn.Module]]
+
+
+def _tried(objective: Any, names: Iterable[str], count: int = BATCH) -> _Tried:
+    """Return what a loss makes of `count` samples, the network it asked, and its averages.
+
+    Raises:
+        UserError: it asks for what no network takes, or for an average that it did not declare.
+    """
+    network = _Network()
+    averages = {name: copy.deepcopy(network) for name in names}
+    evaluator = Evaluator(network, averages)
+
+    def evaluate(*queries: Query) -> tuple[Evaluation, ...]:
+        for query in queries:
+            check_query(query, SHAPE, CLASSES)
+            if query.weights not in (TRAINED, *averages):
+                raise UserError(f"it asks for the average {query.weights!r} and declares none such")
+        return evaluator(*queries)
+
+    generator = torch.Generator().manual_seed(0)
+    x0, noise = torch.randn(2, count, *SHAPE, generator=generator)
+    labels = torch.arange(count) % CLASSES
+    batch = Batch(x0, noise, labels, CLASSES, partial(_uniform, count=count))
+    return objective(batch, evaluate), network, averages
+
+
+def _parts(terms: LossTerms) -> Findings:
+    parts: Mapping[str, object] = terms.parts
+    for name, part in parts.items():
+        if not isinstance(part, Tensor):
+            yield f"the part '{name}' is a {type(part).__name__}, not a tensor"
+            continue
+        if tuple(part.shape) != (BATCH,):
+            yield f"the part '{name}' has the shape {tuple(part.shape)} instead of {(BATCH,)}"
+        if part.requires_grad:
+            yield f"the part '{name}' carries gradient: detach it"
+
+
+def _has_gradient(network: nn.Module) -> bool:
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    return any(bool(g.isfinite().all() and g.any()) for g in gradients)
+
+
 def optimizer(stepper: Any, given: Given) -> Findings:
-    """Check that steps move the parameters and that its state can be restored.
+    """Check that steps move the parameters and that a saved state goes on alike.
 
     The first may do without: SOAP's only looks at the gradient. Those that it has taken the
     gradient from (`requires_grad_(False)`) stay as they are.
@@ -141,13 +199,60 @@ def optimizer(stepper: Any, given: Given) -> Findings:
             yield Hint(f"two steps leave the parameter {name} as it was")
     if isinstance(stepper, FoundWeights):
         yield from _found_weights(stepper, [p for _, p in given["parameters"]])
-    stepper.load_state_dict(copy.deepcopy(stepper.state_dict()))
+    yield from _goes_on(stepper, [p for _, p in named])
     stepper.zero_grad()
     if any(p.grad is not None and p.grad.any() for _, p in named):
         yield "zero_grad leaves gradients"
+    if any("lr" not in group for group in stepper.param_groups):
+        yield NO_RATE
     left = left_out(stepper, named)
     if left:
         yield f"its groups leave out {len(left)} of {len(named)} parameters, such as {left[0]}"
+
+
+def _goes_on(stepper: Any, parameters: Sequence[nn.Parameter]) -> Findings:
+    """Check that its next step is the same after its state came back from a checkpoint."""
+    kept, state = io.BytesIO(), stepper.state_dict()
+    try:
+        torch.save(state, kept)
+        kept.seek(0)
+        read = torch.load(kept, weights_only=True)
+    except (pickle.PickleError, AttributeError, TypeError) as error:
+        odd = sorted({type(leaf).__name__ for leaf in _leaves(state)} - _KEPT)
+        held = f"holds a {odd[0]}" if odd else f"is lost ({type(error).__name__})"
+        yield f"its state {held}, which no checkpoint gives back: keep tensors, numbers and text"
+        return
+    before = [p.detach().clone() for p in parameters]
+    on = _stepped(stepper, parameters)
+    with torch.no_grad():
+        for parameter, old in zip(parameters, before, strict=True):
+            parameter.copy_(old)
+    stepper.load_state_dict(read)
+    again = _stepped(stepper, parameters)
+    if not all(torch.allclose(a, b, rtol=1e-5) for a, b in zip(on, again, strict=True)):
+        yield (
+            "after load_state_dict its next step is another: what it remembers has to be in its "
+            "state_dict, or a run that was stopped goes on otherwise"
+        )
+
+
+def _stepped(stepper: Any, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """Return the parameters after one more step, whose gradients and random numbers are fixed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for parameter in parameters:
+            parameter.grad = torch.randn_like(parameter)
+        stepper.step()
+    return [p.detach().clone() for p in parameters]
+
+
+def _leaves(state: object) -> Iterator[object]:
+    """Yield what lies in nested dictionaries, lists and tuples."""
+    if isinstance(state, Mapping | list | tuple):
+        for inner in state.values() if isinstance(state, Mapping) else state:
+            yield from _leaves(inner)
+    else:
+        yield state
 
 
 def _found_weights(stepper: FoundWeights, parameters: Sequence[nn.Parameter]) -> Findings:

@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from framework.answers import check_query
+from framework.errors import UserError
 from framework.evaluator import MOVABLE, TRAINED
 from framework.protocols import Batch, Dataset, Evaluation, Loss, Query, Sampler
+from framework.registry import name_of
 
 _ELEMENTS = 2**22  # of the batch that a loss is tried with, about
 _LEAST, _MOST = 32, 256  # samples of that batch
@@ -66,12 +69,19 @@ def of_loss(loss: Loss, dataset: Dataset) -> LossDemands:
     """Return what a loss asks for on one batch.
 
     Its uniforms cover (0, 1) evenly and come near to 0 and 1: what any share makes happen, does.
+
+    Raises:
+        UserError: it asks for what no network takes.
     """
     found = LossDemands()
     empty_class = dataset.num_classes
 
     def evaluate(*queries: Query) -> tuple[Evaluation, ...]:
         for query in queries:
+            try:
+                check_query(query, dataset.shape, empty_class)
+            except UserError as error:
+                raise UserError(f"{name_of(loss)}: {error}") from error
             demands = found.trained if _trains(query) else found.targets
             demands.weights.add(query.weights)
             demands.note(query.t, query.s, query.c, query.w, empty_class)

@@ -79,7 +79,7 @@ class Experiment:
         if train.start is not None:
             weights.read_for(model.state_dict(), train.start)
         self._check_metrics()
-        plugged.check(self.resolved, train.dataset)
+        plugged.check(self.resolved, train.dataset, train.loss)
         Combination(self.resolved, train, self.evaluation, model, weights_at).check()
 
     def _check_metrics(self) -> None:

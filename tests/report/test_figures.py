@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from framework.report import analyse
-from framework.report.figures import draw_curves, draw_factors
+from framework.report.figures import draw_curves, draw_factors, draw_samples
 from framework.report.figures.lettering import folded, inches
 from framework.report.figures.style import SETTINGS
 from framework.report.pictures import DRAWINGS, draw_pictures
@@ -61,6 +61,15 @@ def test_no_name_is_cut(made, changed, tmp_path):
         image = imread(picture.path)[..., :3]
         edges = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
         assert edges.min() == 1, f"{picture.name}: something is cut"
+
+
+def test_pixels_of_samples_are_square():
+    with rc_context(SETTINGS):
+        figure = draw_samples(analyse(long_product()))
+    for axes in figure.axes:
+        box, (image,) = axes.get_window_extent(), axes.images
+        rows, columns = image.get_array().shape[:2]
+        assert box.width / columns == pytest.approx(box.height / rows, rel=0.02)
 
 
 def test_titles_of_factors_stand_apart():
