@@ -33,8 +33,7 @@ def cancel(grid: Path, arms: Sequence[str] = ()) -> Cancelled:
     Raises:
         UserError: there is no such grid or arm, or scancel refuses.
     """
-    if Manifest.read(grid) is None:  # and nowhere to wait for a lock
-        raise UserError(f"{grid}: no grid.json; give the folder of a grid, as runs/NAME")
+    Manifest.of(grid)  # without a grid there is nowhere to wait for a lock
     done = Cancelled()
     with claims.hold(grid / LOCK, patience=None):  # nobody submits meanwhile
         manifest = arrays.learn_jobs(grid)  # after a launch that was under way
