@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..analysis import Analysis
 from .style import Pen, canvas, draw_faint, grid_lines, legend, name_values, pens
@@ -69,6 +70,7 @@ def _lines(axes: Axes, analysis: Analysis, rows: pd.DataFrame, markers: bool = T
     named = [arm for arm in arms if styles[arm].named]
     banded = named if len(named) <= MOST_BANDS else [named[0], analysis.baseline]
     few = [_line(axes, arm, groups[arm], styles[arm], markers, arm in banded) for arm in named]
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.set_xlabel("training step" + (" (thin: of some seeds only)" if any(few) else ""))
     grid_lines(axes)
     legend(axes, analysis, styles)
