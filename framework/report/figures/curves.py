@@ -70,7 +70,7 @@ def _lines(axes: Axes, analysis: Analysis, rows: pd.DataFrame, markers: bool = T
     named = [arm for arm in arms if styles[arm].named]
     banded = named if len(named) <= MOST_BANDS else [named[0], analysis.baseline]
     few = [_line(axes, arm, groups[arm], styles[arm], markers, arm in banded) for arm in named]
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("training step" + (" (thin: of some seeds only)" if any(few) else ""))
     grid_lines(axes)
     legend(axes, analysis, styles)
