@@ -8,7 +8,7 @@ import torch
 from framework import UserError
 from framework.configuration import Configuration
 from framework.probing.shrinking import shrink
-from framework.training import State, exchange, folder, run, weights
+from framework.training import State, exchange, folder, run, starting, weights
 from framework.training.checkpoints import Checkpoints
 from framework.training.experiment import Experiment
 from framework.training.trainer import Trainer
@@ -95,6 +95,14 @@ def test_a_safetensors_file_will_do(teacher, tmp_path):
     pinned = weights.pin(str(file))
     assert weights.pin(pinned) == pinned
     torch.testing.assert_close(weights.read(pinned), dict(held(teacher)), rtol=0, atol=0)
+
+
+def test_weights_with_steps_behind_them_are_trained_on(teacher, tmp_path):
+    again = configured("train.steps = 4")
+    starting.start(
+        tmp_path / "run", Experiment.build(again.resolve()), {"evaluation": held(teacher)}, step=2
+    )
+    assert run(tmp_path / "run") is State.DONE
 
 
 def test_what_is_not_there_is_said_with_its_setting(tmp_path):
