@@ -1,6 +1,7 @@
 """Training from another run's weights: what is taken, what identifies it, what is refused."""
 
 import shutil
+import weakref
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from framework.probing.shrinking import shrink
 from framework.training import State, exchange, folder, run, starting, weights
 from framework.training.checkpoints import Checkpoints
 from framework.training.experiment import Experiment
+from framework.training.loop import Loop
 from framework.training.trainer import Trainer
 from tests.framework.training.small import DIGITS, SIZE
 
@@ -74,6 +76,25 @@ def test_a_frozen_teacher_stays_and_travels_with_the_run(teacher, tmp_path):
     longer = Configuration.load([directory / "config.gin"]).with_sets(["train.steps = 3"]).resolve()
     folder.prepare(directory, longer)
     assert run(directory) is State.DONE
+
+
+def test_a_run_that_goes_on_needs_no_more_memory(teacher, tmp_path, monkeypatch):
+    shutil.copytree(teacher, tmp_path / "run")
+    loaded, load = [], Checkpoints.load
+
+    def watched(*arguments, **named):
+        state = load(*arguments, **named)
+        loaded.extend(weakref.ref(weight) for weight in state["model"].values())
+        return state
+
+    def alive(loop):
+        assert not any(weight() is not None for weight in loaded)
+        return State.DONE
+
+    monkeypatch.setattr(Checkpoints, "load", watched)
+    monkeypatch.setattr(Loop, "run", alive)
+    assert run(tmp_path / "run") is State.DONE
+    assert loaded
 
 
 def test_the_content_identifies_it_and_not_the_place(teacher, tmp_path):
