@@ -179,6 +179,29 @@ def test_two_metrics_that_return_one_score_are_refused(plugged, tmp_path):
         run(tmp_path)
 
 
+def test_what_was_trained_outlives_a_judge_that_fails(plugged, tmp_path):
+    works = []
+
+    @register.metric("failing")
+    class Failing:
+        def __init__(self, dataset):
+            pass
+
+        def __call__(self, samples, labels):
+            if not works:
+                raise OSError("no space left")
+            return [Score("failing", 1.0, "lower")]
+
+    resolved = configured("evaluation.metrics = (@metrics.failing,)").resolve()
+    folder.prepare(tmp_path, resolved)
+    with pytest.raises(OSError, match="no space left"):
+        run(tmp_path)
+    assert restore(tmp_path).step == 2
+    works.append(True)
+    assert run(tmp_path) is State.DONE
+    assert set(load(tmp_path, kinds=["evaluation"]).metric) == {"failing"}
+
+
 def test_what_is_dropped_in_training_is_not_when_the_trained_weights_are_judged(plugged, tmp_path):
     @register.normalization("dropping")
     class Dropping(nn.Dropout):
