@@ -64,5 +64,6 @@ def restore(directory: Path, device: str | None = None, world: World = ALONE) ->
             f"{directory}: its checkpoint does not fit its configuration; components changed since "
             f"it was trained ({str(error).splitlines()[0]})"
         ) from error
+    trainer.model.eval()
     replicas.check(trainer, world, directory, replicas.READ)
     return Restored(directory, experiment, trainer)

@@ -216,6 +216,18 @@ def test_what_is_dropped_in_training_is_not_when_the_trained_weights_are_judged(
     assert again[0] == again[1]
 
 
+def test_what_is_dropped_in_training_is_not_in_pictures(plugged, tmp_path):
+    @register.normalization("dropping")
+    class Dropping(nn.Dropout):
+        def __init__(self, dim):
+            super().__init__()
+
+    directory = trained(tmp_path / "run", "models.mlp.normalization = @normalizations.dropping")
+    wanted = Wanted([1], count=16, weights="trained")
+    again = [draw_pictures(restore(directory), wanted, tmp_path / name) for name in "ab"]
+    assert again[0][0].read_bytes() == again[1][0].read_bytes()
+
+
 def test_running_statistics_are_refused(plugged):
     @register.normalization("running")
     class Running(nn.BatchNorm1d):
