@@ -14,6 +14,7 @@ from torch import Tensor
 
 from framework.distribution import ALONE, World
 from framework.errors import UserError
+from framework.files import publish
 from framework.training import shards
 from framework.training.shards import Empty, digest
 
@@ -88,7 +89,7 @@ class Checkpoints:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        _digest_path(path).write_text(f"{digest(beside)}  {path.name}\n")
+        publish(_digest_path(path), f"{digest(beside)}  {path.name}\n")
         beside.rename(path)
 
     def _save_folder(self, path: Path, state: dict[str, Any]) -> None:
