@@ -140,5 +140,10 @@ def _digest_path(path: Path) -> Path:
 
 
 def _is_whole_file(path: Path) -> bool:
-    recorded = _digest_path(path)
-    return recorded.exists() and recorded.read_text().split()[:1] == [digest(path)]
+    return noted_digest(path) == digest(path)
+
+
+def noted_digest(path: Path) -> str | None:
+    """Return the SHA-256 that a checkpoint's file had when it was written, if that is noted."""
+    noted = _digest_path(path)
+    return noted.read_text().partition(" ")[0] if noted.exists() else None

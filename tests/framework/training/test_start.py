@@ -145,6 +145,16 @@ def test_weights_that_changed_or_went_are_refused(teacher, tmp_path):
         weights.read(pinned)
 
 
+def test_a_damaged_checkpoint_is_refused_before_training(teacher, tmp_path):
+    shutil.copytree(teacher, tmp_path / "copy")
+    file = tmp_path / "copy/checkpoints/step-00000002.pt"
+    state = torch.load(file, weights_only=True)
+    state["averages"]["evaluation"]["output.linear.bias"][0] += 1
+    torch.save(state, file)
+    with pytest.raises(UserError, match=r"^train\.start: .*step-00000002\.pt is damaged"):
+        Experiment.build(starting_at(tmp_path / "copy").resolve()).check()
+
+
 def test_weights_of_another_network_are_refused_before_training(teacher):
     other = starting_at(teacher, "models.dit.depth = 3").resolve()
     with pytest.raises(UserError, match=r"^train\.start: the weights lack blocks\.2"):
