@@ -1,5 +1,6 @@
 """How a run is judged: evaluations that the sampler chooses, and several guidance weights."""
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from torch import nn
 
 from framework import UserError, register, registry
+from framework.command import USAGE_ERROR
 from framework.configuration import Configuration
 from framework.protocols import Score
 from framework.report import findings
@@ -19,6 +21,7 @@ from framework.training.again import Changes, measure_again
 from framework.training.drawing import Wanted, draw_pictures
 from framework.training.experiment import Experiment
 from framework.training.restored import restore
+from launch import evaluate, sample
 
 SLICED = "metrics.sliced_wasserstein"
 PLANE = Path(__file__).parents[3] / "gin/plane.gin"
@@ -127,6 +130,22 @@ def test_one_training_is_judged_at_several_weights(tmp_path):
 def test_every_weight_has_to_be_trained():
     with pytest.raises(UserError, match=r"weight 3, and losses\.tvm trains 1 to 2"):
         Experiment.build(configured(*RANDOM, "evaluation.weight = (2.0, 3.0)").resolve()).check()
+
+
+def test_weights_that_were_not_trained_are_not_measured_again_either(tmp_path):
+    run = restore(trained(tmp_path / "run", *RANDOM))
+    with pytest.raises(UserError, match=r"weight 3, and losses\.tvm trains 1 to 2"):
+        measure_again(run, Changes(weight=3.0), append=True)
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "nan", "inf", "much"])
+@pytest.mark.parametrize("program", [sample, evaluate])
+def test_a_weight_is_a_positive_number(program, weight, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["program", "RUN", f"--w={weight}"])
+    with pytest.raises(SystemExit) as end:
+        program.arguments()
+    assert end.value.code == USAGE_ERROR
+    assert f"--w: {weight!r} is not a positive number" in capsys.readouterr().err
 
 
 def test_one_weight_is_the_same_run_as_before():
