@@ -138,6 +138,15 @@ def test_weights_that_were_not_trained_are_not_measured_again_either(tmp_path):
         measure_again(run, Changes(weight=3.0), append=True)
 
 
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [("nfe = (2, 1, 2)", "nfe has 2 "), ("weight = (1.5, 1.5)", "weight has 1.5")],
+)
+def test_what_would_be_measured_twice_is_refused_before_training(setting, words):
+    with pytest.raises(UserError, match=words):
+        Experiment.build(configured(*RANDOM, f"evaluation.{setting}").resolve()).check()
+
+
 @pytest.mark.parametrize("weight", ["0", "-1", "nan", "inf", "much"])
 @pytest.mark.parametrize("program", [sample, evaluate])
 def test_a_weight_is_a_positive_number(program, weight, monkeypatch, capsys):
