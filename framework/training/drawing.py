@@ -87,6 +87,14 @@ def _passes(run: Restored, wanted: Wanted, samples: int, evaluations: int) -> Pa
     return sampling_passes(network, train, run.trainer.device, size, samples * evaluations)
 
 
+def weight_of(run: Restored, wanted: Wanted) -> float:
+    """Return the guidance weight to draw at."""
+    if wanted.weight is not None:
+        return wanted.weight
+    train = run.experiment.train
+    return sampling_weights(run.experiment.evaluation, train.loss.guidance.weight)[0]
+
+
 def images_of(
     run: Restored,
     wanted: Wanted,
@@ -97,9 +105,7 @@ def images_of(
     """Return images (classes times count, H, W, 1 or 3), class by class, and what one took."""
     trainer, settings = run.trainer, run.experiment.evaluation
     train, device = trainer.settings, trainer.device
-    weight = wanted.weight
-    if weight is None:
-        weight = sampling_weights(settings, train.loss.guidance.weight)[0]
+    weight = weight_of(run, wanted)
     field = field_of(trainer.network(wanted.weights), train, device, passes)
     shape = train.dataset.shape
     noise = Streams(wanted.seed).normal("samples", 0, range(wanted.count), shape, device)

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 from torch import nn
 
@@ -12,7 +13,7 @@ from framework import UserError, register, registry
 from framework.command import USAGE_ERROR
 from framework.configuration import Configuration
 from framework.protocols import Score
-from framework.report import findings
+from framework.report import findings, poster
 from framework.results import load
 from framework.results.names import UNGROUPED
 from framework.runs.heartbeat import read
@@ -130,6 +131,35 @@ def test_one_training_is_judged_at_several_weights(tmp_path):
 def test_every_weight_has_to_be_trained():
     with pytest.raises(UserError, match=r"weight 3, and losses\.tvm trains 1 to 2"):
         Experiment.build(configured(*RANDOM, "evaluation.weight = (2.0, 3.0)").resolve()).check()
+
+
+POSTERS = {
+    "<!-- counting 1 -->": Wanted([1]),
+    "<!-- counting 2 -->": Wanted([1], weight=1.5),
+    "nothing": Wanted([1], weights="trained"),
+}
+
+
+@pytest.mark.parametrize("shown", POSTERS)
+def test_a_poster_shows_the_scores_of_what_it_shows(shown, plugged, tmp_path, monkeypatch):
+    @register.metric("counting")
+    class Counting:
+        def __init__(self, dataset):
+            self.count = 0
+
+        def __call__(self, samples, labels):
+            self.count += 1
+            return [Score("counting", float(self.count), "lower")]
+
+    metrics = "evaluation.metrics = (@metrics.counting,)"
+    run, file = restore(trained(tmp_path / "run", *RANDOM, metrics)), tmp_path / "poster.svg"
+    wanted = POSTERS[shown]
+    pictures = np.zeros((wanted.count, 32, 32, 1), np.uint8)  # the plane holds nothing out
+    monkeypatch.setattr(poster, "held_out_pictures", lambda *_: pictures)
+    monkeypatch.setattr(poster, "held_out_scores", lambda _: [])
+    poster.write_poster(run, wanted, file)
+    assert ("counting" in shown) == ("counting" in file.read_text())
+    assert "counting" not in shown or shown in file.read_text()
 
 
 def test_weights_that_were_not_trained_are_not_measured_again_either(tmp_path):
