@@ -84,6 +84,17 @@ def test_networks_that_hold_each_other_end(tmp_path):
             parameters(network)
 
 
+@pytest.mark.parametrize("kind", ["_modules", "_parameters"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("x" * 2000, "more than 1024 letters"), (10**5000, "are no texts")],
+    ids=["long", "number"],
+)
+def test_names_of_parts_that_would_take_memory_are_refused(name, words, kind):
+    with pytest.raises(RefusedError, match=words):
+        parameters(Instance("Leaf", {kind: {name: Instance("Leaf")}}))
+
+
 @pytest.mark.parametrize("shape", [(1,) * 70, (0, 1 << 70), (2,)])
 def test_shapes_that_no_array_has_are_refused(shape):
     numbers = Instance("numpy.dtype", {"code": "u1"})
