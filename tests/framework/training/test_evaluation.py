@@ -21,6 +21,7 @@ from framework.training import State, folder, run
 from framework.training.again import Changes, measure_again
 from framework.training.drawing import Wanted, draw_pictures
 from framework.training.experiment import Experiment
+from framework.training.real import held_out_scores
 from framework.training.restored import restore
 from launch import evaluate, sample
 
@@ -131,6 +132,11 @@ def test_one_training_is_judged_at_several_weights(tmp_path):
 def test_every_weight_has_to_be_trained():
     with pytest.raises(UserError, match=r"weight 3, and losses\.tvm trains 1 to 2"):
         Experiment.build(configured(*RANDOM, "evaluation.weight = (2.0, 3.0)").resolve()).check()
+
+
+def test_without_held_out_examples_there_is_nothing_to_judge(tmp_path):
+    with pytest.raises(UserError, match="gaussian_mixture holds out no examples"):
+        held_out_scores(restore(trained(tmp_path / "run")))
 
 
 POSTERS = {
