@@ -19,6 +19,7 @@ from framework.results.names import UNGROUPED
 from framework.runs.heartbeat import read
 from framework.training import State, folder, run
 from framework.training.again import Changes, measure_again
+from framework.training.checkpoints import Checkpoints
 from framework.training.drawing import Wanted, draw_pictures
 from framework.training.experiment import Experiment
 from framework.training.real import held_out_scores
@@ -132,6 +133,21 @@ def test_one_training_is_judged_at_several_weights(tmp_path):
 def test_every_weight_has_to_be_trained():
     with pytest.raises(UserError, match=r"weight 3, and losses\.tvm trains 1 to 2"):
         Experiment.build(configured(*RANDOM, "evaluation.weight = (2.0, 3.0)").resolve()).check()
+
+
+@pytest.mark.parametrize("other", ["weights", "groups", "averages"])
+def test_a_checkpoint_of_other_components_is_told_in_a_line(other, tmp_path):
+    checkpoints = Checkpoints(trained(tmp_path / "run") / "checkpoints")
+    state = checkpoints.load()
+    if other == "weights":
+        state["model"].popitem()
+    elif other == "groups":
+        state["optimizer"]["param_groups"] *= 2
+    else:
+        state["averages"].clear()
+    checkpoints.save(state["step"], state)
+    with pytest.raises(UserError, match="its checkpoint does not fit its configuration"):
+        restore(tmp_path / "run")
 
 
 def test_without_held_out_examples_there_is_nothing_to_judge(tmp_path):
