@@ -46,6 +46,7 @@ class Wanted:
 def draw_pictures(run: Restored, wanted: Wanted, output: Path) -> list[Path]:
     """Write `nfe=N.png`, a row a class, and its images as `nfe=N/class=C-I.png`.
 
+    Images of an earlier call in those folders go: what lies there is what the sheet shows.
     Held-out images, where wanted, lie beside them as `real.png`.
 
     Returns:
@@ -72,6 +73,8 @@ def draw_pictures(run: Restored, wanted: Wanted, output: Path) -> list[Path]:
     for name, images in sheets.items():
         try:
             save_sheet(output / f"{name}.png", images, wanted.count)
+            for earlier in (output / name).glob("class=*-*.png"):
+                earlier.unlink()
             for index, image in enumerate(images):
                 row, column = divmod(index, wanted.count)
                 save_image(output / name / f"class={classes[row]}-{column:05d}.png", image)

@@ -155,6 +155,14 @@ def test_without_held_out_examples_there_is_nothing_to_judge(tmp_path):
         held_out_scores(restore(trained(tmp_path / "run")))
 
 
+def test_single_images_are_those_of_the_sheet(tmp_path):
+    run, drawn = restore(trained(tmp_path / "run")), tmp_path / "drawn"
+    draw_pictures(run, Wanted([1], classes=[0], count=3), drawn)
+    draw_pictures(run, Wanted([1], classes=[0], count=2, seed=1), drawn)
+    names = {file.name for file in (drawn / "nfe=1").iterdir()}
+    assert names == {"class=0-00000.png", "class=0-00001.png"}
+
+
 POSTERS = {
     "<!-- counting 1 -->": Wanted([1]),
     "<!-- counting 2 -->": Wanted([1], weight=1.5),
