@@ -45,8 +45,22 @@ class Combination:
         asked = demands.of_loss(self.train.loss, self.train.dataset)
         seen = self._run_network(asked.trained.moving | asked.targets.moving)
         self._check_loss(asked, seen)
+        self._check_sampling(asked.trained)
+
+    def check_sampling(self) -> None:
+        """Compare what is asked for in sampling with what the loss trains; no network is run.
+
+        Raises:
+            UserError: it does not go together.
+        """
+        self._check_sampling(demands.of_loss(self.train.loss, self.train.dataset).trained)
+
+    def _check_sampling(self, trained: Demands) -> None:
+        for setting, values in (("nfe", self.evaluation.counts), ("weight", self.weights)):
+            if twice := [value for value in values if values.count(value) > 1]:
+                raise UserError(f"evaluation.{setting} has {twice[0]} twice: remove one")
         for weight, nfe in itertools.product(self.weights, self.evaluation.counts):
-            self._check_sampler(asked.trained, self._sampler_demands(nfe, weight))
+            self._check_sampler(trained, self._sampler_demands(nfe, weight))
 
     def _name(self, setting: str) -> str:
         value = self.resolved.settings[setting]

@@ -64,13 +64,7 @@ def _run(directory: Path, pulse: Pulse, stop: AgreedStop, world: World) -> State
     with experiment.resolved.refusals(), meanwhile:
         trainer = Trainer(train, device, world)
     checkpoints = Checkpoints(directory / "checkpoints", world)
-    place = "cpu" if trainer.lies_in_shards else device
-    state = checkpoints.load(place, empty=trainer.placement.empty)
-    if state is not None:
-        trainer.load_state_dict(state)
-        log.info("going on from step %d", trainer.step)
-    else:
-        trainer.begin()
+    _go_on(trainer, checkpoints)
     replicas.check(trainer, world, directory, replicas.READ)
     batches = Batches(train.dataset, Streams(train.seed), train.batch_size, device, world)
     if train.compile:
@@ -94,6 +88,17 @@ def _run(directory: Path, pulse: Pulse, stop: AgreedStop, world: World) -> State
             stop=stop,
             diagnostics=Diagnostics(experiment.logging.diagnostics, trainer),
         ).run()
+
+
+def _go_on(trainer: Trainer, checkpoints: Checkpoints) -> None:
+    """Take the newest checkpoint's state, of which no second copy stays; without one, begin."""
+    place = "cpu" if trainer.lies_in_shards else trainer.device
+    state = checkpoints.load(place, empty=trainer.placement.empty)
+    if state is None:
+        trainer.begin()
+        return
+    trainer.load_state_dict(state)
+    log.info("going on from step %d", trainer.step)
 
 
 def _writer(experiment: Experiment, trainer: Trainer, directory: Path) -> Writer:
