@@ -93,12 +93,14 @@ class MeanFlow:
         if self.guidance.weight == 1 and self.kappa == 0:
             return v
         w_seen = d.w if self.mix == "constant" else torch.ones_like(d.w)
-        conditional, unconditional = evaluate(
-            Query(x_t, d.t, d.t, d.c, w_seen, gradient=False),
-            Query(x_t, d.t, d.t, d.empty, w_seen, gradient=False),
+        conditions = [d.empty, d.c] if self.kappa else [d.empty]
+        unconditional, *conditional = evaluate(
+            *(Query(x_t, d.t, d.t, c, w_seen, gradient=False) for c in conditions)
         )
         w = expand(d.w, v)
-        mixed = w * v + self.kappa * conditional.F + (1 - w - self.kappa) * unconditional.F
+        mixed = w * v + (1 - w - self.kappa) * unconditional.F
+        for own in conditional:
+            mixed = mixed + self.kappa * own.F
         start, end = self.interval
         inside = (d.t >= start) & (d.t <= end) & (d.c != d.empty)
         return torch.where(expand(inside, v), mixed, v)

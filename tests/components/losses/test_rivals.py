@@ -106,6 +106,13 @@ def test_mean_flow_without_guidance_takes_one_pass_and_data_velocities():
     assert len(slow.queries) == 1
 
 
+@pytest.mark.parametrize(("kappa", "passes"), [(0.0, 2), (0.4, 3)])
+def test_mean_flow_asks_for_its_own_velocity_only_where_it_counts(kappa, passes):
+    slow = SlowEvaluator(dit(0))
+    MeanFlow(FixedTimes(T, S), FixedGuidance(W), kappa=kappa)(batch(), slow)
+    assert len(slow.queries) == passes
+
+
 def test_the_adaptive_weight_scales_each_sample_and_carries_no_gradient():
     network, data = dit(0), batch()
     arguments = (FixedTimes(T, S), FixedGuidance(W))
