@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from components.flow_maps import Plain, Scaled
+from components.flow_maps import Exponential, Plain, Scaled
 from components.guidances import ConstantGuidance, NoGuidance, RandomBeta
 from components.losses import PID, TVM, FlowMatching, MeanFlow, Shortcut
 from components.time_samplers import Uniform
 from framework import UserError
 from framework.evaluator import Evaluator
+from framework.protocols import Evaluation
 from tests.components.building import FixedGuidance, FixedTimes, SlowEvaluator, batch, dit
 
 T = torch.tensor([0.9, 0.6, 0.4, 1.0], dtype=torch.float64)
@@ -200,16 +201,33 @@ def test_shortcut_asks_two_halves_to_make_a_whole():
     s = torch.tensor([0, 0.5, 0.25, 0.75]).double()
     w = torch.where(data.labels == data.empty_class, ONE, W)
 
-    def f(net, x, t, s):
-        return column((s - t) * w) * net(x, t, s, data.labels, w)
+    def f(net, x, t, s, shortest=False):
+        end = torch.where(t - s == 0.125, t, s) if shortest else s  # halves of a quarter
+        return column((s - t) * w) * net(x, t, end, data.labels, w)
 
     x = column(1 - t) * data.x0 + column(t) * data.noise
-    half = f(target, x, t, m)
-    error = f(network, x, t, s) - half - f(target, x + half, m, s)
+    half = f(target, x, t, m, shortest=True)
+    error = f(network, x, t, s) - half - f(target, x + half, m, s, shortest=True)
     expected = mean_square(error / column(t - s)) / w**2
     terms = loss(data, SlowEvaluator(network, {"target": target}))
     torch.testing.assert_close(terms.total, expected)
     assert bool(terms.parts["flow_matching"].isnan().all())
+
+
+@pytest.mark.parametrize("levels", [1, 2, 7])
+def test_shortcut_takes_no_target_of_a_length_that_it_never_trains(levels):
+    loss = Shortcut(Uniform(), ConstantGuidance(), Exponential(), levels=levels)
+    lengths = {"trained": set(), "target": set()}
+
+    def evaluate(*queries):
+        for query in queries:
+            lengths[query.weights].update((query.t - query.s).tolist())
+        return tuple(Evaluation(torch.ones_like(query.x)) for query in queries)
+
+    data, g = batch(256), torch.Generator().manual_seed(0)
+    uniform = lambda _, k: torch.rand(256, k, generator=g, dtype=torch.float64)  # noqa: E731
+    loss(replace(data, uniform=uniform), evaluate)
+    assert lengths["target"] <= lengths["trained"]
 
 
 def test_shortcut_without_jumps_is_flow_matching():
