@@ -60,7 +60,7 @@ def mean_flow_by_hand(network, data, w, w_seen, kappa, interval=(0.0, 1.0)):
     v = data.noise - data.x0
     with torch.no_grad():
         u_c = network(x, T, T, data.labels, w_seen)
-        u_e = network(x, T, T, empty, w_seen)
+        u_e = network(x, T, T, empty, ONE)  # as dropped labels are trained
         mixed = column(w) * v + kappa * u_c + column(1 - w - kappa) * u_e
         inside = (interval[0] <= T) & (interval[1] >= T) & (data.labels != data.empty_class)
         v = torch.where(column(inside), mixed, v)
@@ -112,6 +112,19 @@ def test_mean_flow_asks_for_its_own_velocity_only_where_it_counts(kappa, passes)
     slow = SlowEvaluator(dit(0))
     MeanFlow(FixedTimes(T, S), FixedGuidance(W), kappa=kappa)(batch(), slow)
     assert len(slow.queries) == passes
+
+
+@pytest.mark.parametrize("mix", ["constant", "random"])
+def test_mean_flow_asks_the_empty_class_only_at_the_weight_that_it_trains(mix):
+    data, seen = batch(64), {True: set(), False: set()}
+
+    def evaluate(*queries):
+        for query in queries:
+            seen[query.gradient].update(query.w[query.c == data.empty_class].tolist())
+        return tuple(Evaluation(torch.ones_like(q.x), torch.ones_like(q.x)) for q in queries)
+
+    MeanFlow(Uniform(), ConstantGuidance(2.0, 0.5), kappa=0.4, mix=mix)(data, evaluate)
+    assert seen[False] == seen[True] == {1.0}
 
 
 def test_the_adaptive_weight_scales_each_sample_and_carries_no_gradient():
