@@ -20,6 +20,7 @@ from framework.registry import name_of
 _ELEMENTS = 2**22  # of the batch that a loss is tried with, about
 _LEAST, _MOST = 32, 256  # samples of that batch
 _RARE = 1e-9
+_ROOM = 1.01  # a weight within this factor of those trained is one of them
 
 
 @dataclass
@@ -55,6 +56,17 @@ class Demands:
             least, most = (float(bound) for bound in w[own].aminmax())
             self.low = least if math.isnan(self.low) else min(self.low, least)
             self.high = most if math.isnan(self.high) else max(self.high, most)
+
+    @property
+    def varies(self) -> bool:
+        """Whether classes were asked for at several guidance weights."""
+        return self.high > _ROOM * self.low
+
+    def outside(self, trained: Demands) -> float | None:
+        """Return a guidance weight asked for with a class that is none of those trained, if any."""
+        if self.low < trained.low / _ROOM:
+            return self.low
+        return self.high if self.high > trained.high * _ROOM else None
 
 
 @dataclass

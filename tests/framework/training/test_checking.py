@@ -20,7 +20,19 @@ GUIDED = (
     "samplers.guided.sampler = @samplers.euler()",
     "evaluation.nfe = (4,)",
 )
+RANDOM_MEAN_FLOW = (
+    "train.loss = @losses.mean_flow()",
+    "losses.mean_flow.time_sampler = @time_samplers.gap()",
+    "losses.mean_flow.guidance = @guidances.random_beta()",
+    "losses.mean_flow.mix = 'random'",
+    "guidances.random_beta.w_min = 1.5",
+    "guidances.random_beta.w_max = 2.0",
+    "evaluation.weight = 2.0",
+)
 REFUSED = {
+    (*RANDOM_MEAN_FLOW, "losses.mean_flow.kappa = 0.3"): (
+        "takes targets at the guidance weight 1, and trains 1.5 to 2"
+    ),
     ("models.dit.second_time = @second_times.none",): "does not see s.*second_times.difference",
     ("models.dit.attention = @attentions.sdpa()",): "sdpa has no derivative.*attentions.auto",
     FLOW_MATCHING: "samplers.flow_map takes jumps.*flow_matching never trains.*samplers.euler",
@@ -42,6 +54,7 @@ REFUSED = {
 }
 ALLOWED = [
     (),
+    RANDOM_MEAN_FLOW,
     ("evaluation.sampler = @samplers.heun()",),
     (RANDOM, "evaluation.weight = 1.5"),
     ("models.dit.guidance_embedding = False",),
