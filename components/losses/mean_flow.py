@@ -35,7 +35,7 @@ class MeanFlow:
     v~ = w v + kappa u(x_t, t, c) + (1 - w - kappa) u(x_t, t, empty) with it. The class's network u
     sees the weight w in the form for constant guidance (equation 93; effective weight
     w / (1 - kappa)) and 1 in that for random guidance (equation 96; effective weight w + kappa);
-    the empty class's sees 1, with which dropped labels train it.
+    the empty class's sees 1, with which dropped labels train it (equation 93 writes w there too).
 
     Its authors train ImageNet with t = s for three samples in four and adaptive_power = 1; the
     defaults here are equation 18 as it stands.
