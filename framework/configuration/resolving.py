@@ -80,8 +80,14 @@ def explain_unused(
             f"{binding.origin}: nothing uses the macro '{key}': write %{key} where it is wanted, "
             f"or component.setting = ... to bind a setting{more}"
         )
-    selectors = {node.selector for node in (nodes or {}).values()}
-    if key.selector in selectors:
+    built = [node for node in (nodes or {}).values() if node.selector == key.selector]
+    inner = [node.name(key.argument) for node in built if key.scope in _enclosing(node.scope)]
+    if inner:
+        return (
+            f"{binding.origin}: {key}: another binding of an inner scope holds wherever it would: "
+            f"bind {', '.join(inner[:MAX_SHOWN])} instead{more}"
+        )
+    if built:
         return f"{binding.origin}: {key}: nothing is built in the scope '{key.scope}'{more}"
     component = registry.component(key.selector)
     used = [
@@ -103,6 +109,7 @@ class _Walk:
         self.configuration = configuration
         self.nodes: dict[tuple[str, str], Node] = {}
         self.macros: set[str] = set()
+        self._holding: set[Key] = set()
         self._open: list[tuple[str, str]] = []
 
     def visit(
@@ -136,10 +143,7 @@ class _Walk:
         root = roots().get(key.selector)
         if root is not None and not root.kept:
             return not key.scope
-        return any(
-            selector == key.selector and key.scope in _enclosing(scope)
-            for scope, selector in self.nodes
-        )
+        return key in self._holding
 
     def _value(
         self,
@@ -167,10 +171,12 @@ class _Walk:
         return replace_leaves(fitted, place)
 
     def _bound(self, scope: str, selector: str, argument: str) -> Binding | None:
-        """Return the binding that holds in a scope: the innermost one."""
+        """Return the binding that holds in a scope, the innermost one, and note that it does."""
         for outer in _enclosing(scope):
-            binding = self.configuration.bindings.get(Key(outer, selector, argument))
+            key = Key(outer, selector, argument)
+            binding = self.configuration.bindings.get(key)
             if binding is not None:
+                self._holding.add(key)
                 return binding
         return None
 

@@ -111,6 +111,19 @@ def test_refused_on_the_command_line(base, case):
     assert str(caught.value).startswith(f"--set: {message}")
 
 
+def test_a_binding_that_inner_scopes_override_everywhere(write):
+    scoped = toys.BASE.replace("@toy_gap()", "@s/toy_gap()") + "s/toy_gap.std = 2.0\n"
+    path = write("a.gin", scoped)
+    with pytest.raises(UserError) as caught:
+        Configuration.load([path], ["toy_gap.std = 0.5"]).resolve()
+    assert str(caught.value) == (
+        "--set: time_samplers.toy_gap.std: another binding of an inner scope holds wherever it "
+        "would: bind s/time_samplers.toy_gap.std instead"
+    )
+    settings = Configuration.load([path], ["toy_gap.mean = 0.5"]).resolve().settings
+    assert settings["s/time_samplers.toy_gap.mean"] == 0.5
+
+
 def test_required_setting_says_who_needs_it(base):
     with pytest.raises(UserError) as caught:
         Configuration.load([base], ["toy_loss.time_sampler = @toy_uniform()"]).resolve()
