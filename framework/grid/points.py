@@ -84,7 +84,8 @@ def points(configuration: Configuration, grid: Grid) -> Points:
         _add(arms, name, baseline | own)
         origins[name] = f"grid.arms[{name!r}]"
         varied += tuple(key for key in own if key not in varied)
-    tune = _tune(canon, grid, varied)
+    bound = {name for point in (baseline, *arms.values()) for name in point}
+    tune = _tune(canon, grid, varied, bound)
     return Points(arms, origins, baseline, tune, varied, columns, equivalent)
 
 
@@ -164,7 +165,7 @@ def _shown(point: Point) -> str:
     return ", ".join(f"{name} = {text(value)}" for name, value in point.items()) or "no bindings"
 
 
-def _tune(canon: Canon, grid: Grid, varied: Sequence[str]) -> list[Point]:
+def _tune(canon: Canon, grid: Grid, varied: Sequence[str], bound: set[str]) -> list[Point]:
     columns = [
         [canon.point({name: value}, "grid.tune") for value in values]
         for name, values in grid.tune.items()
@@ -173,4 +174,9 @@ def _tune(canon: Canon, grid: Grid, varied: Sequence[str]) -> list[Point]:
     for name in tuned[0]:
         if name in varied:
             raise UserError(f"grid.tune: {name} is what the arms differ in: tune something else")
+        if name in bound:
+            raise UserError(
+                f"grid.tune: {name} is bound by grid.axes, grid.zips or grid.baseline too, and "
+                "each run would have the tuned value: remove it there"
+            )
     return tuned
