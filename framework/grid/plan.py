@@ -128,6 +128,7 @@ def plan(configuration: Configuration, name: str, command: str = "") -> Plan:
     grid: Grid = configuration.read("grid")
     name = grid.name or name
     check_name(name, "grid.name")
+    _check_seed(configuration, grid)
     found = points(configuration, grid)
     cells = _Cells(configuration, name, command, grid)
     baseline, arms = _with_baseline(found, cells)
@@ -141,6 +142,18 @@ def plan(configuration: Configuration, name: str, command: str = "") -> Plan:
     listed = tuple(Arm(arm, settings[arm]) for arm in arms)
     all_cells = tuple(cells.cells)
     return Plan(name, grid, listed, baseline, all_cells, found, doubt)
+
+
+def _check_seed(configuration: Configuration, grid: Grid) -> None:
+    """Refuse a `train.seed` that is bound, on the command line say, and that no run would have."""
+    binding = configuration.bindings.get(Key("", "train", "seed"))
+    seed = configuration.get("train.seed")
+    if binding is not None and not binding.origin.included and seed not in grid.seed_list:
+        seeds = ", ".join(map(str, grid.seed_list))
+        raise UserError(
+            f"{binding.origin}: train.seed = {text(seed)}, and grid.seeds has the grid train with "
+            f"{seeds}: write grid.seeds = [{text(seed)}] instead"
+        )
 
 
 def _with_baseline(found: Points, cells: _Cells) -> tuple[str, dict[str, Point]]:

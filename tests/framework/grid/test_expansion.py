@@ -155,6 +155,7 @@ def test_resources_may_differ_by_arm(plan_of):
         (["grid.arms = {'a/b': {'train.batch_size': 8}}"], "cannot be a folder's name"),
         (["grid.arms = {'baseline': {'train.batch_size': 8}}"], "baseline's own name"),
         (["grid.seeds = 0"], "grid.seeds = 0"),
+        (["train.seed = 3", "grid.seeds = 3"], r"^--set: train\.seed = 3, .*grid\.seeds = \[3\]"),
         (["grid.seeds = [1, 1]"], "grid.seeds has 1 twice"),
         (["grid.seeds = []"], "grid.seeds is an empty list"),
         ([DECAY, "grid.equivalent = ['losses.tvm.decay']"], "no axis is called"),
