@@ -7,7 +7,7 @@ for its value, as if that had been written in its place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -48,7 +48,7 @@ def resolve(configuration: Configuration, *, refuse_unused: bool) -> Resolved:
     }
     never = unreached(configuration, unused) if refuse_unused else {}
     if never:
-        raise UserError(explain_unused(never, walk.nodes))
+        raise UserError(explain_unused(never, walk.nodes.values()))
     return Resolved(tuple(walk.nodes.values()), configuration.plugins, unused)
 
 
@@ -69,9 +69,7 @@ def unreached(configuration: Configuration, unused: dict[Key, Binding]) -> dict[
     return unused
 
 
-def explain_unused(
-    unused: dict[Key, Binding], nodes: dict[tuple[str, str], Node] | None = None
-) -> str:
+def explain_unused(unused: dict[Key, Binding], nodes: Collection[Node] = ()) -> str:
     """Say which bindings a run does not use and what to change, in one line."""
     key, binding = next(iter(unused.items()))
     more = f" ({len(unused) - 1} more like it)" if len(unused) > 1 else ""
@@ -80,7 +78,7 @@ def explain_unused(
             f"{binding.origin}: nothing uses the macro '{key}': write %{key} where it is wanted, "
             f"or component.setting = ... to bind a setting{more}"
         )
-    built = [node for node in (nodes or {}).values() if node.selector == key.selector]
+    built = [node for node in nodes if node.selector == key.selector]
     inner = [node.name(key.argument) for node in built if key.scope in _enclosing(node.scope)]
     if inner:
         return (
@@ -92,7 +90,7 @@ def explain_unused(
     component = registry.component(key.selector)
     used = [
         node.selector
-        for node in (nodes or {}).values()
+        for node in nodes
         if isinstance(node.target, registry.Component) and node.target.kind == component.kind
     ]
     instead = f"; its {component.kind.name} is {', '.join(used[:MAX_SHOWN])}" if used else ""

@@ -205,13 +205,22 @@ class _Cells:
         return bound, resolved
 
     def add(self, arm: str, point: Point, found: Points) -> None:
-        """Resolve the cells of one arm."""
+        """Resolve the cells of one arm.
+
+        Raises:
+            UserError: it cannot be resolved, or uses nowhere what `grid.arms` binds for it alone.
+        """
         origin = found.origins.get(arm, "grid.baseline")
+        idle = set(found.own.get(arm, ()))
         for tuned in found.tune:
             for seed in self._seeds:
                 bound, resolved = self._resolve(arm, point, tuned, origin, seed)
                 resources = bound.read("launch")
                 self.cells.append(Cell(arm, seed, resolved, _texts(tuned), resources))
+                idle &= {str(key) for key in resolved.unused}
+        if idle:
+            unused = {key: b for key, b in resolved.unused.items() if str(key) in idle}
+            raise UserError(explain_unused(unused, resolved.nodes))
 
     def check(self) -> None:
         """Refuse cells of one identity, and bindings that no cell uses.
@@ -222,8 +231,7 @@ class _Cells:
         unused = {key: b for key, b in self._unused.items() if key not in self._used}
         unused = unreached(self._base, unused)
         if unused:
-            nodes = {(n.scope, n.selector): n for c in self.cells[:1] for n in c.resolved.nodes}
-            raise UserError(explain_unused(unused, nodes))
+            raise UserError(explain_unused(unused, self.cells[0].resolved.nodes))
         seen: dict[str, Cell] = {}
         for cell in self.cells:
             other = seen.setdefault(cell.identity, cell)

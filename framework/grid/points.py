@@ -18,13 +18,14 @@ Point = dict[str, Value]
 class Points:
     """Named points, the baseline's own bindings, and the bindings tried for each arm.
 
-    `origins` says for each arm where a binding that it makes was written; `columns` are the choices
-    of each axis, then of each zip, and `equivalent` the bindings that change cost and not
-    mathematics.
+    `origins` says for each arm where a binding that it makes was written; `own` is what each of
+    `grid.arms` binds itself; `columns` are the choices of each axis, then of each zip, and
+    `equivalent` the bindings that change cost and not mathematics.
     """
 
     arms: Mapping[str, Point]
     origins: Mapping[str, str]
+    own: Mapping[str, Point]
     baseline: Point
     tune: Sequence[Point]
     varied: tuple[str, ...]
@@ -78,15 +79,15 @@ def points(configuration: Configuration, grid: Grid) -> Points:
     for point in kept if columns else []:
         _add(arms, arm_name(point, keys), point)
     origins = dict.fromkeys(arms, "grid.axes")
-    for name, bindings in grid.arms.items():
+    own = {n: canon.point(bindings, f"grid.arms[{n!r}]") for n, bindings in grid.arms.items()}
+    for name, bindings in own.items():
         check_name(name, "grid.arms: the name")
-        own = canon.point(bindings, f"grid.arms[{name!r}]")
-        _add(arms, name, baseline | own)
+        _add(arms, name, baseline | bindings)
         origins[name] = f"grid.arms[{name!r}]"
-        varied += tuple(key for key in own if key not in varied)
+        varied += tuple(key for key in bindings if key not in varied)
     bound = {name for point in (baseline, *arms.values()) for name in point}
     tune = _tune(canon, grid, varied, bound)
-    return Points(arms, origins, baseline, tune, varied, columns, equivalent)
+    return Points(arms, origins, own, baseline, tune, varied, columns, equivalent)
 
 
 def _columns(canon: Canon, grid: Grid) -> list[list[Point]]:

@@ -121,6 +121,14 @@ def test_a_setting_that_only_some_arms_use_is_no_mistake(plan_of):
         plan_of(samplers, "time_samplers.clamp.t_mean = -0.2")
 
 
+def test_an_arm_need_not_use_what_the_baseline_binds(plan_of):
+    planned = plan_of(
+        "grid.baseline = {'guidances.constant.weight': 3.0}",
+        "grid.arms = {'none': {'losses.tvm.guidance': @guidances.none()}}",
+    )
+    assert [arm.name for arm in planned.arms] == ["baseline", "none"]
+
+
 def test_resources_may_differ_by_arm(plan_of):
     planned = plan_of(
         "launch.partition = 'small'",
@@ -169,6 +177,9 @@ def test_resources_may_differ_by_arm(plan_of):
           "grid.tune = {'optimizers.adamw.lr': [2e-3, 4e-3]}"], "lr is bound by .*remove it there"),
         (["grid.name = '../x'"], "cannot be a folder's name"),
         (["launch.time = 'soon'"], "is no time"),
+        (["grid.arms = {'none': {'losses.tvm.guidance': @guidances.none(),"
+          " 'guidances.constant.weight': 3.0}}"],
+         r"^grid\.arms\['none'\]: .*weight: the run does not use guidances\.constant"),
         (["grid.axes = {'time_samplers.clamp.t_mean': [0.0, 1.0]}"],
          r"grid\.axes: .*does not use time_samplers\.clamp"),
     ],
