@@ -87,7 +87,30 @@ def points(configuration: Configuration, grid: Grid) -> Points:
         varied += tuple(key for key in bindings if key not in varied)
     bound = {name for point in (baseline, *arms.values()) for name in point}
     tune = _tune(canon, grid, varied, bound)
+    for point in (baseline, *arms.values(), *tune):
+        _check_macros(configuration, point)
     return Points(arms, origins, own, baseline, tune, varied, columns, equivalent)
+
+
+def _check_macros(configuration: Configuration, point: Point) -> None:
+    """Refuse a macro in `grid.*` that a point varies: what stands there was read before.
+
+    Raises:
+        UserError: there is one.
+    """
+    macros = {n: value for n, value in point.items() if not configuration.key(n).argument}
+    if not macros:
+        return
+    varied = configuration.with_bindings(macros)
+    for key, binding in configuration.bindings.items():
+        if key.selector != "grid":
+            continue
+        before, after = (c.expand(binding.value, binding.origin) for c in (configuration, varied))
+        if before != after:
+            raise UserError(
+                f"{binding.origin}: {key} uses a macro that the grid varies ({', '.join(macros)}), "
+                "and would have its value from outside of the grid in every arm: write values there"
+            )
 
 
 def _columns(canon: Canon, grid: Grid) -> list[list[Point]]:

@@ -129,6 +129,14 @@ def test_an_arm_need_not_use_what_the_baseline_binds(plan_of):
     assert [arm.name for arm in planned.arms] == ["baseline", "none"]
 
 
+def test_a_macro_may_vary(plan_of):
+    planned = plan_of(
+        "decay = 0.5", "losses.tvm.target_decay = %decay", "grid.axes = {'decay': [0.5, 0.7]}"
+    )
+    found = [cell.resolved.settings["losses.tvm.target_decay"] for cell in planned.cells]
+    assert found == [0.5, 0.7]
+
+
 def test_resources_may_differ_by_arm(plan_of):
     planned = plan_of(
         "launch.partition = 'small'",
@@ -180,6 +188,9 @@ def test_resources_may_differ_by_arm(plan_of):
         (["grid.arms = {'none': {'losses.tvm.guidance': @guidances.none(),"
           " 'guidances.constant.weight': 3.0}}"],
          r"^grid\.arms\['none'\]: .*weight: the run does not use guidances\.constant"),
+        (["decay = 0.5", "losses.tvm.target_decay = %decay",
+          "grid.arms = {'x': {'decay': 0.7, 'train.clip_norm': %decay}}"],
+         r"^--set: grid\.arms uses a macro that the grid varies \(decay\)"),
         (["grid.axes = {'time_samplers.clamp.t_mean': [0.0, 1.0]}"],
          r"grid\.axes: .*does not use time_samplers\.clamp"),
     ],
