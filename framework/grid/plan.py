@@ -18,6 +18,7 @@ from framework.configuration import (
     text,
     unreached,
 )
+from framework.configuration.parsing import COMMAND_LINE
 from framework.errors import UserError
 from framework.grid import ranking
 from framework.grid.manifest import CellRecord, Manifest
@@ -25,6 +26,8 @@ from framework.grid.naming import BASELINE, check_name
 from framework.grid.points import Point, Points, points
 from framework.grid.resources import Resources
 from framework.grid.settings import Grid
+
+SEED = Key("", "train", "seed")
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def plan(configuration: Configuration, name: str, command: str = "") -> Plan:
 
 def _check_seed(configuration: Configuration, grid: Grid) -> None:
     """Refuse a `train.seed` that is bound, on the command line say, and that no run would have."""
-    binding = configuration.bindings.get(Key("", "train", "seed"))
+    binding = configuration.bindings.get(SEED)
     seed = configuration.get("train.seed")
     if binding is not None and not binding.origin.included and seed not in grid.seed_list:
         seeds = ", ".join(map(str, grid.seed_list))
@@ -181,6 +184,7 @@ class _Cells:
         self._seeds = grid.seed_list
         self._unused: dict[Key, Binding] = {}
         self._used: set[Key] = set()
+        self._replaced = base.bindings.keys() - {SEED}
 
     def resolve(
         self, arm: str, point: Point, tuned: Point, origin: str, seed: int | None = None
@@ -202,6 +206,7 @@ class _Cells:
         resolved = bound.resolve(refuse_unused=False)
         self._used.update(key for key in bound.bindings if key not in resolved.unused)
         self._unused.update(resolved.unused)
+        self._replaced -= {k for k, b in self._base.bindings.items() if bound.bindings[k] is b}
         return bound, resolved
 
     def add(self, arm: str, point: Point, found: Points) -> None:
@@ -223,7 +228,7 @@ class _Cells:
             raise UserError(explain_unused(unused, resolved.nodes))
 
     def check(self) -> None:
-        """Refuse cells of one identity, and bindings that no cell uses.
+        """Refuse cells of one identity, and bindings that no cell uses or that none has.
 
         Raises:
             UserError: there are some; the message names them.
@@ -232,6 +237,12 @@ class _Cells:
         unused = unreached(self._base, unused)
         if unused:
             raise UserError(explain_unused(unused, self.cells[0].resolved.nodes))
+        for key in sorted(self._replaced):
+            if self._base.bindings[key].origin.file == COMMAND_LINE:
+                raise UserError(
+                    f"{COMMAND_LINE}: {key}: the grid binds it itself in every arm, the baseline "
+                    "included: remove it here or there"
+                )
         seen: dict[str, Cell] = {}
         for cell in self.cells:
             other = seen.setdefault(cell.identity, cell)

@@ -121,6 +121,14 @@ def test_a_setting_that_only_some_arms_use_is_no_mistake(plan_of):
         plan_of(samplers, "time_samplers.clamp.t_mean = -0.2")
 
 
+def test_the_command_line_may_choose_the_baseline(plan_of):
+    assert plan_of(DECAY, "losses.tvm.target_decay = 0.9").baseline == "target_decay=0.9"
+
+
+def test_a_seed_of_the_grid_may_be_named_for_single_runs(plan_of):
+    assert len(plan_of(DECAY, "train.seed = 1", "grid.seeds = 2").cells) == 6
+
+
 def test_an_arm_need_not_use_what_the_baseline_binds(plan_of):
     planned = plan_of(
         "grid.baseline = {'guidances.constant.weight': 3.0}",
@@ -185,6 +193,9 @@ def test_resources_may_differ_by_arm(plan_of):
           "grid.tune = {'optimizers.adamw.lr': [2e-3, 4e-3]}"], "lr is bound by .*remove it there"),
         (["grid.name = '../x'"], "cannot be a folder's name"),
         (["launch.time = 'soon'"], "is no time"),
+        ([DECAY, "grid.baseline = {'losses.tvm.target_decay': 0.9}",
+          "losses.tvm.target_decay = 0.5"],
+         r"^--set: losses\.tvm\.target_decay: the grid binds it itself in every arm"),
         (["grid.arms = {'none': {'losses.tvm.guidance': @guidances.none(),"
           " 'guidances.constant.weight': 3.0}}"],
          r"^grid\.arms\['none'\]: .*weight: the run does not use guidances\.constant"),
