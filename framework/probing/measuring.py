@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from framework.configuration import Resolved
+from framework.distribution import trees
 from framework.errors import UserError
 from framework.probing import fingerprints as at
 from framework.probing.fingerprints import Fingerprint
@@ -151,10 +152,10 @@ def _watch_gradients(to: Fingerprint, trainer: Trainer) -> list[torch.utils.hook
 
 
 def _optimizer_state(trainer: Trainer) -> Iterator[tuple[str, Tensor]]:
-    for index, state in trainer.optimizer.state_dict()["state"].items():
-        for name, value in state.items():
-            if isinstance(value, Tensor):
-                yield f"{index}/{name}", value
+    """Yield the tensors of the optimizer's state, in whatever form it keeps that."""
+    found: dict[str, object] = {}
+    trees.mapped(trainer.optimizer.state_dict(), found.setdefault)
+    yield from ((name, value) for name, value in found.items() if isinstance(value, Tensor))
 
 
 def _sample(
