@@ -126,8 +126,7 @@ def _train(to: Fingerprint, trainer: Trainer, loss: WatchedLoss, batches: Batche
         to.add(at.DATA, f"x0 {step}", batch.x0)
         to.add(at.DATA, f"labels {step}", batch.labels)
         to.add(at.NOISE, str(step), batch.noise)
-        if loss.terms is not None:
-            observe_terms(to, at.LOSSES if step == 1 else at.LATER, loss.terms, f"{step}/")
+        observe_terms(to, at.LOSSES if step == 1 else at.LATER, loss.taken(), f"{step}/")
     for hook in hooks:
         hook.remove()
     to.add_all(at.WEIGHTS, "", trainer.model.named_parameters())

@@ -127,6 +127,11 @@ def test_equivalent_arms_have_to_agree(refused):
     assert "are declared grid.equivalent and their" in lines[0]
 
 
+def test_the_losses_of_all_micro_batches_are_compared(refused):
+    arms = "grid.axes = {'train.accumulation': [1, 4]}"
+    assert refused(arms, "grid.equivalent = ['train.accumulation']") == []
+
+
 def test_an_equivalent_arm_that_cannot_run_here_is_not_compared():
     planned = toy_plan(*equivalent("dense", "elsewhere"), plugins=(MEDDLING,))
     findings = probe.probe(planned)
