@@ -41,6 +41,8 @@ def resolve(configuration: Configuration, *, refuse_unused: bool) -> Resolved:
     for root in roots().values():
         if root.kept:
             walk.visit("", root, ())
+        else:
+            walk.read(root)
     unused = {
         key: binding
         for key, binding in configuration.bindings.items()
@@ -85,7 +87,7 @@ def explain_unused(unused: dict[Key, Binding], nodes: Collection[Node] = ()) -> 
             f"{binding.origin}: {key}: another binding of an inner scope holds wherever it would: "
             f"bind {', '.join(inner[:MAX_SHOWN])} instead{more}"
         )
-    if built:
+    if built or key.selector in roots():
         return f"{binding.origin}: {key}: nothing is built in the scope '{key.scope}'{more}"
     component = registry.component(key.selector)
     used = [
@@ -133,6 +135,12 @@ class _Walk:
             for reference in references(value):
                 self.visit(reference.scope, registry.component(reference.selector), (*users, user))
         self._open.pop()
+
+    def read(self, root: Root) -> None:
+        """Note the macros of a root that is read as data and not built."""
+        for key, binding in self.configuration.bindings.items():
+            if key.selector == root.name:
+                self._note_macros(binding.value)
 
     def uses(self, key: Key) -> bool:
         """Return whether a binding reaches anything that is built."""

@@ -86,6 +86,7 @@ CASES = {
         "a/time_samplers.toy_gap.std: nothing is built in the scope 'a'",
     ),
     "scoped root": ("a/toy.steps = 3", "a/toy.steps: nothing is built in the scope 'a'"),
+    "scoped grid": ("a/toy_grid.seeds = 3", "a/toy_grid.seeds: nothing is built in the scope 'a'"),
     "unused macro": (
         "steps = 3",
         "nothing uses the macro 'steps': write %steps where it is wanted, or component.setting",
@@ -152,6 +153,12 @@ def test_required_of_a_root(write):
 def test_gin_required_has_to_be_bound(base):
     with pytest.raises(UserError, match=r"^toy.steps is not bound: every run needs it"):
         Configuration.load([base], ["toy.steps = %gin.REQUIRED"]).resolve()
+
+
+def test_a_macro_may_be_used_by_the_grid_alone(base):
+    found = Configuration.load([base], ["n = 2", "toy_grid.name = 'x'", "toy_grid.seeds = %n"])
+    found.resolve()
+    assert found.read("toy_grid").seeds == 2
 
 
 def test_unused_bindings_of_included_files_pass(write):
