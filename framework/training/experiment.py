@@ -107,6 +107,8 @@ class Experiment:
             device = torch.device(name)
         except RuntimeError as error:
             raise UserError(f"train.device = {name!r} is not a device: {error}") from error
+        if device.type not in ("cpu", "cuda"):
+            raise UserError(f"train.device = {name!r}: runs train on 'cpu' or 'cuda'")
         if here and device.type == "cuda" and not torch.cuda.is_available():
             raise UserError(f"train.device = {name!r}, but PyTorch sees no GPU: set it to 'auto'")
         return device

@@ -51,6 +51,9 @@ REFUSED = {
     (*FLOW_MATCHING, *GUIDED, "evaluation.nfe = (1,)"): "evaluation.nfe: .* 1 is odd",
     ("evaluation.metrics = (@metrics.wasserstein,)",): "metrics.wasserstein takes points",
     ("train.dataset = @datasets.checkerboard()",): "models.dit takes images",
+    ("train.device = 'meta'",): "train.device = 'meta': runs train on 'cpu' or 'cuda'",
+    ("evaluation.nfe = (1, 2, 1)",): r"evaluation: nfe = \(1, 2, 1\) has one of them twice",
+    (RANDOM, "evaluation.weight = (2, 2.0)"): r"weight = \(2\.0, 2\.0\) has one of them twice",
 }
 ALLOWED = [
     (),
@@ -81,9 +84,8 @@ def experiment(bindings, tmp_path):
 
 @pytest.mark.parametrize("bindings", REFUSED, ids=lambda b: b[-1])
 def test_it_is_refused_with_the_reason(bindings, tmp_path):
-    built = experiment(bindings, tmp_path)
     with pytest.raises(UserError, match=REFUSED[bindings]) as error:
-        built.check()
+        experiment(bindings, tmp_path).check()
     assert len(str(error.value).splitlines()) == 1
 
 
