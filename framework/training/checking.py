@@ -54,9 +54,6 @@ class Combination:
         self._check_sampling(demands.of_loss(self.train.loss, self.train.dataset).trained)
 
     def _check_sampling(self, trained: Demands) -> None:
-        for setting, values in (("nfe", self.evaluation.counts), ("weight", self.weights)):
-            if twice := [value for value in values if values.count(value) > 1]:
-                raise UserError(f"evaluation.{setting} has {twice[0]} twice: remove one")
         for weight, nfe in itertools.product(self.weights, self.evaluation.counts):
             self._check_sampler(trained, self._sampler_demands(nfe, weight))
 

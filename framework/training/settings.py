@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 
+from framework.errors import UserError
 from framework.protocols import (
     Dataset,
     Loss,
@@ -79,7 +80,7 @@ class Evaluation:
     the samples is then an outcome, the score `nfe`, and the other scores have no NFE.
 
     Raises:
-        ValueError: an NFE or a weight is there twice, whose scores could not be told apart.
+        UserError: an NFE or a weight is there twice, whose scores could not be told apart.
     """
 
     metrics: tuple[Callable[..., Metric], ...]
@@ -94,7 +95,7 @@ class Evaluation:
     def __post_init__(self) -> None:
         for name, values in (("nfe", self.nfe), ("weight", self.weight)):
             if isinstance(values, tuple) and len(set(values)) < len(values):
-                raise ValueError(f"{name} = {values} has one of them twice: remove it")
+                raise UserError(f"evaluation.{name} = {values} has one of them twice: remove it")
 
     @property
     def counts(self) -> tuple[int | None, ...]:

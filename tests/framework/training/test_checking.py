@@ -52,7 +52,7 @@ REFUSED = {
     ("evaluation.metrics = (@metrics.wasserstein,)",): "metrics.wasserstein takes points",
     ("train.dataset = @datasets.checkerboard()",): "models.dit takes images",
     ("train.device = 'meta'",): "train.device = 'meta': runs train on 'cpu' or 'cuda'",
-    ("evaluation.nfe = (1, 2, 1)",): r"evaluation: nfe = \(1, 2, 1\) has one of them twice",
+    ("evaluation.nfe = (1, 2, 1)",): r"evaluation\.nfe = \(1, 2, 1\) has one of them twice",
     (RANDOM, "evaluation.weight = (2, 2.0)"): r"weight = \(2\.0, 2\.0\) has one of them twice",
 }
 ALLOWED = [

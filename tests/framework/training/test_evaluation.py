@@ -98,15 +98,6 @@ def test_every_weight_has_to_be_trained():
         Experiment.build(configured(*RANDOM, "evaluation.weight = (2.0, 3.0)").resolve()).check()
 
 
-@pytest.mark.parametrize(
-    ("setting", "words"),
-    [("nfe = (2, 1, 2)", "nfe has 2 "), ("weight = (1.5, 1.5)", "weight has 1.5")],
-)
-def test_what_would_be_measured_twice_is_refused_before_training(setting, words):
-    with pytest.raises(UserError, match=words):
-        Experiment.build(configured(*RANDOM, f"evaluation.{setting}").resolve()).check()
-
-
 def test_one_weight_is_the_same_run_as_before():
     one, several = (
         configured(*RANDOM, f"evaluation.weight = {weight}").resolve()
