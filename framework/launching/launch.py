@@ -121,7 +121,7 @@ def _now(grid: Path, cells: Sequence[str]) -> float:
 
     What has ended since its submission is not run.
     """
-    said = max(float(outcomes.read(grid / cell).get("updated") or 0.0) for cell in cells)
+    said = max(outcomes.updated(outcomes.read(grid / cell)) for cell in cells)
     return max(time.time(), math.nextafter(said, math.inf))
 
 

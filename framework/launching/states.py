@@ -102,14 +102,14 @@ def cell_status(grid: Path, cell: CellRecord, jobs: Jobs) -> CellStatus:
     run = grid / cell.directory
     beat = outcomes.read(run)
     state, cause = str(beat.get("state", "")), str(beat.get("cause") or "")
-    id_, job = "", JobState()
     since = jobs.submitted(cell.directory)
-    stopped = state == "stopped" and float(beat.get("updated") or 0.0) >= since
-    if not outcomes.is_over(beat, since) and not (stopped and jobs.ends(cell.directory)):
-        id_, job = jobs.of(cell.directory)
-        state, cause = _unfinished(run, beat, since, id_, job)
-    elif state != "done" and claims.is_held(run / claims.LOCK):
+    said = state if outcomes.updated(beat) >= since else ""  # by this submission's job
+    over = outcomes.is_over(beat, since) or (said == "stopped" and jobs.ends(cell.directory))
+    id_, job = ("", JobState()) if over else jobs.of(cell.directory)
+    if said != "done" and claims.is_held(run / claims.LOCK):
         state, cause = "running", ""  # it looks for where it diverged, say, and writes there yet
+    elif not over:
+        state, cause = _unfinished(beat, said, id_, job)
     diverged = beat.get("diverged_step") if state == "diverged" else None
     return CellStatus(
         arm=cell.arm,
@@ -124,21 +124,17 @@ def cell_status(grid: Path, cell: CellRecord, jobs: Jobs) -> CellStatus:
         cause=cause,
         job=id_ or str(beat.get("job_id") or ""),
         reason=job.reason,
-        updated=float(beat.get("updated") or 0.0),
+        updated=outcomes.updated(beat),
     )
 
 
-def _unfinished(
-    run: Path, beat: Mapping[str, Any], since: float, id_: str, job: JobState
-) -> tuple[str, str]:
+def _unfinished(beat: Mapping[str, Any], said: str, id_: str, job: JobState) -> tuple[str, str]:
     """Return state and cause of a run that has not ended by its own account.
 
-    A heartbeat from before it was submitted says nothing of what its job has made of it.
+    A heartbeat from before it was submitted says nothing of what its job has made of it: `said` is
+    its state, or "" then.
     """
     state, cause = str(beat.get("state", "")), str(beat.get("cause") or "")
-    said = state if float(beat.get("updated") or 0.0) >= since else ""
-    if claims.is_held(run / claims.LOCK):
-        return "running", ""
     if said == "running" and job.live == "running" and not liveness.is_gone(beat):
         return "running", ""
     if job.live:

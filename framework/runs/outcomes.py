@@ -34,14 +34,19 @@ def read(run: Path) -> dict[str, Any]:
     return beat if isinstance(beat, dict) else {}
 
 
-def record(run: Path, state: str, cause: str, updated: float | None = None) -> None:
+def updated(beat: Mapping[str, Any]) -> float:
+    """Return when a heartbeat was written (Unix time), 0 if there is none."""
+    return float(beat.get("updated") or 0.0)
+
+
+def record(run: Path, state: str, cause: str, when: float | None = None) -> None:
     """Write the outcome of a run that cannot do so any more; the caller has claimed it.
 
     It is dated now, unless a time is given.
     """
     nobody = {"step": 0, "steps": 0, "pid": os.getpid(), "host": socket.gethostname()}
-    when = time.time() if updated is None else updated
-    beat = {**nobody, **read(run), "state": state, "cause": cause, "updated": when}
+    dated = time.time() if when is None else when
+    beat = {**nobody, **read(run), "state": state, "cause": cause, "updated": dated}
     publish(run / FILE, json.dumps(beat))
 
 
@@ -54,8 +59,7 @@ def cancel(run: Path, created: float) -> bool:
     with claims.claim(run) as mine:
         wanted = mine and is_wanted(run, created)
         if wanted:
-            last = float(read(run).get("updated") or 0.0)
-            record(run, "stopped", CANCELLED, max(created, last))
+            record(run, "stopped", CANCELLED, max(created, updated(read(run))))
     return wanted
 
 
@@ -109,7 +113,7 @@ def is_wanted(run: Path, created: float) -> bool:
 def is_over(beat: Mapping[str, Any], created: float) -> bool:
     """Return whether a heartbeat says that its run ended, or was cancelled, since a time."""
     over = beat.get("state") in ENDED or beat.get("cause") == CANCELLED
-    return over and bool(beat.get("updated", 0.0) >= created)
+    return over and updated(beat) >= created
 
 
 def failure(run: Path) -> str:
