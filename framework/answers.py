@@ -5,7 +5,7 @@ Types and shapes alone, so that a step pays nothing for it; `framework.testing` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import SupportsFloat, cast
 
@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from framework.errors import UserError
-from framework.protocols import Score, Times, TimeSampler
+from framework.protocols import Query, Score, Times, TimeSampler
 from framework.protocols.learning import NamedParameters
 from framework.registry import name_of
 from framework.results.names import plain_metric
 
 DIRECTIONS = ("lower", "higher")
+NO_RATE = "its groups have no learning rate 'lr', which the schedule sets: call it so in `defaults`"
 
 
 def times_of(sample: TimeSampler, u: Tensor) -> Times:
@@ -37,18 +38,46 @@ def times_of(sample: TimeSampler, u: Tensor) -> Times:
     return times
 
 
+def check_query(query: Query, shape: Sequence[int], empty_class: int) -> None:
+    """Look at what a loss asks for, of examples of a shape.
+
+    Raises:
+        UserError: the network would fail at it, or broadcast it.
+    """
+    batch = len(query.x)
+    wanted: dict[str, tuple[Tensor, Sequence[int], torch.dtype]] = {
+        "x": (query.x, (batch, *shape), torch.float32),
+        **{name: (getattr(query, name), (batch,), torch.float32) for name in ("t", "s", "w")},
+        "c": (query.c, (batch,), torch.int64),
+    }
+    moved = vars(query.tangent) if query.tangent is not None else {}
+    for name in ("x", "t", "s"):
+        if moved.get(name) is not None:
+            wanted[f"the tangent of {name}"] = (moved[name], *wanted[name][1:])
+    for name, (value, size, dtype) in wanted.items():
+        if value.shape != torch.Size(size):
+            found, right = tuple(value.shape), tuple(size)
+            raise UserError(f"it asks for {name} of shape {found}, which has to be {right}")
+        if value.dtype != dtype:
+            raise UserError(f"it asks for {name} in {value.dtype}, which has to be {dtype}")
+    if ((query.c < 0) | (query.c > empty_class)).any():
+        raise UserError(f"it asks for classes c outside of 0 to {empty_class}, the empty class")
+
+
 def optimizer_of(make: Callable[..., object], parameters: NamedParameters) -> torch.optim.Optimizer:
     """Return the optimizer that a factory makes for parameters, every one of which it moves.
 
-    Those without `requires_grad` may be left out.
+    Those without `requires_grad` may be left out. Its groups have a learning rate, 'lr'.
 
     Raises:
-        UserError: it makes something else, or leaves some out.
+        UserError: it makes something else, leaves some out, or its groups have no rate.
     """
     found = make(parameters)
     if not isinstance(found, torch.optim.Optimizer):
         kind = type(found).__name__
         raise UserError(f"{name_of(make)}: it returns a {kind}, not a torch.optim.Optimizer")
+    if any("lr" not in group for group in found.param_groups):
+        raise UserError(f"{name_of(make)}: {NO_RATE}")
     left = left_out(found, parameters)
     if left:
         raise UserError(

@@ -21,7 +21,7 @@ def arguments() -> argparse.Namespace:
     add("--nfe", nargs="+", type=command.positive, metavar="N", help="default: the run's")
     add("--samples", type=command.positive, metavar="N", help="of each block (the run's)")
     add("--blocks", type=command.positive, metavar="K", help="disjoint sets of draws (the run's)")
-    add("--w", type=float, metavar="W", help="guidance weight (default: the run's)")
+    add("--w", type=command.weight, metavar="W", help="guidance weight (default: the run's)")
     add("--weights", default="evaluation", metavar="NAME", help="trained, or an average's name")
     add("--device", metavar="NAME", help="default: the run's")
     add("--real", action="store_true", help="instead, all held-out examples: what can be reached")

@@ -21,7 +21,7 @@ def arguments() -> argparse.Namespace:
         "evaluations a sample (default: the run's)")  # fmt: skip
     add("--classes", nargs="+", type=int, default=[], metavar="C", help="default: all")
     add("--count", type=command.positive, default=8, metavar="N", help="of each class (8)")
-    add("--w", type=float, metavar="W", help="guidance weight (default: the run's)")
+    add("--w", type=command.weight, metavar="W", help="guidance weight (default: the run's)")
     add("--seed", type=int, default=0, metavar="K", help="of the latents (0)")
     add("--weights", default="evaluation", metavar="NAME", help="trained, or an average's name, "
         "such as target (default: evaluation)")  # fmt: skip

@@ -91,9 +91,7 @@ def waiting_reasons(states: Sequence[CellStatus]) -> Table | None:
 def program() -> int:
     """Print or watch the states of a grid."""
     given = arguments()
-    manifest = Manifest.read(given.directory)
-    if manifest is None:
-        raise UserError(f"{given.directory}: no grid.json; give the folder of a grid, as runs/NAME")
+    manifest = Manifest.of(given.directory)
     cells = chosen_cells(manifest, given.arm, given.former)
     if given.watch:
         wait(given.directory, manifest, cells)

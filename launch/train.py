@@ -20,9 +20,12 @@ from framework import command
 from framework.configuration import Resolved
 from framework.distribution import World, placing
 from framework.errors import UserError
+from framework.files import publish
 from framework.launching import ranks, tasks
-from framework.runs import claims, outcomes
+from framework.runs import claims, outcomes, sources
 from framework.training import State, experiment, folder, run
+from framework.training.checkpoints import Checkpoints
+from framework.training.weights import CHECKPOINTS
 
 
 def arguments() -> argparse.Namespace:
@@ -75,9 +78,25 @@ def train(given: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     with claims.claim_folder(directory):  # before its config.gin may say something else
         folder.prepare(directory, resolved)
+        heed_sources(directory, resolved)
         state = run(directory)
     print(f"{state}: {directory}")
     return 0 if state is State.DONE else 1
+
+
+def heed_sources(directory: Path, resolved: Resolved) -> None:
+    """Keep what code a run begins with, or say what of it is another where the run goes on."""
+    now = resolved.sources()
+    if Checkpoints(directory / CHECKPOINTS).newest() is None:
+        publish(directory / sources.SOURCES, sources.text_of(now))
+        return
+    changed = sorted(sources.changed_sources(directory, now))
+    if changed:
+        print(
+            f"{directory} goes on though {sources.listed(changed)} changed since it began: with "
+            "another --output it begins again",
+            file=sys.stderr,
+        )
 
 
 def share_cores(processes: int) -> None:

@@ -83,6 +83,7 @@ class LatentsPart:
                 for name in content.names:
                     _make_room(file, name, content.shape, content.kind)
                 _make_room(file, CHECKSUM, (CHECKSUM_SIZE,), "uint8")
+            self._note.unlink(missing_ok=True)  # of another file, which someone has removed
             beside.rename(self.path)
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written: {error}") from error

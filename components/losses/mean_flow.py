@@ -32,9 +32,13 @@ class MeanFlow:
     """MeanFlow (equation 18; Geng et al., "Mean Flows for One-step Generative Modeling", 2025).
 
     || F(x_t, t, s) - sg[v~ + (s - t)(v~ . grad_x F + dF/dt)] ||², with v~ = v without guidance and
-    v~ = w v + kappa u(x_t, t, c) + (1 - w - kappa) u(x_t, t, empty) with it. The networks u see the
-    weight w in the form for constant guidance (equation 93; effective weight w / (1 - kappa)) and 1
-    in that for random guidance (equation 96; effective weight w + kappa).
+    v~ = w v + kappa u(x_t, t, c) + (1 - w - kappa) u(x_t, t, empty) with it. The class's network u
+    sees the weight w in the form for constant guidance (equation 93; effective weight
+    w / (1 - kappa)) and 1 in that for random guidance (equation 96; effective weight w + kappa);
+    the empty class's sees 1, with which dropped labels train it (equation 93 writes w there too).
+
+    Its authors train ImageNet with t = s for three samples in four and adaptive_power = 1; the
+    defaults here are equation 18 as it stands.
 
     Args:
         time_sampler: draws t and s.
@@ -92,13 +96,17 @@ class MeanFlow:
         """Return v~ (B, ...), without gradient."""
         if self.guidance.weight == 1 and self.kappa == 0:
             return v
-        w_seen = d.w if self.mix == "constant" else torch.ones_like(d.w)
-        conditional, unconditional = evaluate(
-            Query(x_t, d.t, d.t, d.c, w_seen, gradient=False),
-            Query(x_t, d.t, d.t, d.empty, w_seen, gradient=False),
+        one = torch.ones_like(d.w)
+        conditions = [(d.empty, one)]
+        if self.kappa:
+            conditions.append((d.c, d.w if self.mix == "constant" else one))
+        unconditional, *conditional = evaluate(
+            *(Query(x_t, d.t, d.t, c, w, gradient=False) for c, w in conditions)
         )
         w = expand(d.w, v)
-        mixed = w * v + self.kappa * conditional.F + (1 - w - self.kappa) * unconditional.F
+        mixed = w * v + (1 - w - self.kappa) * unconditional.F
+        for own in conditional:
+            mixed = mixed + self.kappa * own.F
         start, end = self.interval
         inside = (d.t >= start) & (d.t <= end) & (d.c != d.empty)
         return torch.where(expand(inside, v), mixed, v)

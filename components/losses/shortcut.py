@@ -29,9 +29,13 @@ from framework.settings import PositiveInt, Probability
 
 @dataclass(frozen=True)
 class Jumps:
-    """Which samples jump, and their times t > middle > s; the others have t = middle = s."""
+    """Which samples jump, and their times t > middle > s; the others have t = middle = s.
+
+    Halves of the shortest jumps are of a length that no jump has.
+    """
 
     jumping: Tensor
+    shortest: Tensor
     t: Tensor
     middle: Tensor
     s: Tensor
@@ -44,7 +48,8 @@ class Shortcut:
     A share of the samples asks that one jump be two of half its length,
     || f(x_t, t, s) - sg[f(x_t, t, m) + f(x_m, m, s)] ||² / (t - s)², with m the middle and lengths
     1, 1/2, 1/4, ... on a grid; the others learn the velocity as in `flow_matching`, guidance
-    included. Both are divided by w². Targets come from an average of the weights.
+    included. The halves of the shortest length are Euler steps along that velocity, as in their
+    paper. Both are divided by w². Targets come from an average of the weights.
 
     Args:
         time_sampler: draws s', the time at which velocities are learned.
@@ -83,10 +88,10 @@ class Shortcut:
         c_first = torch.where(j.jumping, d.c, d.empty)
         w_first = torch.where(j.jumping, d.w, 1.0)
         (now,) = evaluate(Query(x_t, j.t, j.s, d.c, d.w))
-        (first,) = evaluate(self._target(x_t, j.t, j.middle, c_first, w_first))
-        half = displacement(self.flow_map, first.F, j.t, j.middle, w_first)
-        (second,) = evaluate(self._target(x_t + half, j.middle, j.s, d.c, d.w))
-        whole = half + displacement(self.flow_map, second.F, j.middle, j.s, d.w)
+        (first,) = evaluate(self._target(j, x_t, j.t, j.middle, c_first, w_first))
+        half = self._half(j, first.F, j.t, j.middle, w_first)
+        (second,) = evaluate(self._target(j, x_t + half, j.middle, j.s, d.c, d.w))
+        whole = half + self._half(j, second.F, j.middle, j.s, d.w)
         length = torch.where(j.jumping, j.s - j.t, 1.0)
         missed = displacement(self.flow_map, now.F, j.t, j.s, d.w) - whole
         jump = mean_square(missed / expand(length, missed)) / d.w.square()
@@ -104,10 +109,18 @@ class Shortcut:
         s = index / count
         jumping = u[:, 2] < self.jump_share
         ends = (s + 1 / count, s + 0.5 / count, s)
-        return Jumps(jumping, *(torch.where(jumping, end.to(time.dtype), time) for end in ends))
+        times = (torch.where(jumping, end.to(time.dtype), time) for end in ends)
+        return Jumps(jumping, level == self.levels - 1, *times)
 
-    def _target(self, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> Query:
-        return Query(x, t, s, c, w, weights=TARGET, gradient=False)
+    def _target(self, j: Jumps, x: Tensor, t: Tensor, s: Tensor, c: Tensor, w: Tensor) -> Query:
+        """Ask for half a jump from t to s: for the velocity at t where it is the shortest."""
+        end = torch.where(j.shortest, t, s)
+        return Query(x, t, end, c, w, weights=TARGET, gradient=False)
+
+    def _half(self, j: Jumps, F: Tensor, t: Tensor, s: Tensor, w: Tensor) -> Tensor:
+        """Return the displacement from t to s that `_target` asked for."""
+        along = expand(s - t, F) * velocity(self.flow_map, F, t, w)
+        return torch.where(expand(j.shortest, F), along, displacement(self.flow_map, F, t, s, w))
 
 
 def _chosen(jumping: Tensor, jump: Tensor, flow_matching: Tensor) -> LossTerms:

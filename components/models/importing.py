@@ -12,6 +12,7 @@ from framework import UserError
 from framework.configuration import Configuration, Reference, Value, text
 from framework.configuration.parsing import ROOT
 from framework.importing import RefusedError, is_torch_save, read_pickle, read_torch_save
+from framework.runs.sources import listed
 from framework.training import exchange
 from framework.training.experiment import Experiment
 from framework.training.starting import check_free, start
@@ -62,7 +63,11 @@ class Import:
 
     def _exchanged(self, metadata: Mapping[str, str]) -> Configuration:
         if self.gin:
-            return Configuration.load(self.gin, self.sets, self.plugins)
+            chosen = Configuration.load(self.gin, self.sets, self.plugins)
+            changed = exchange.differing(metadata, chosen)
+            if changed:
+                self.notes.append(f"{self.file} was trained otherwise: {listed(changed)}")
+            return chosen
         return exchange.configuration(self.file, metadata).with_sets(self.sets)
 
     def _released(self) -> dict[str, Released]:

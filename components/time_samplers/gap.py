@@ -16,9 +16,9 @@ class Gap:
     """The length of the jump g ~ LN, then s ~ LN truncated to s <= 1 - g, and t = s + g.
 
     Args:
-        gap_mean: mean of logit(g) before truncation.
+        gap_mean: mean of logit(g).
         gap_std: its standard deviation.
-        s_mean: mean of logit(s).
+        s_mean: mean of logit(s) before truncation.
         s_std: its standard deviation.
         equal_share: share of samples with t = s.
     """

@@ -17,9 +17,9 @@ class GapStar:
     """As `gap`, with an independent s' ~ LN(s_mean, s_std) for the flow-matching term.
 
     Args:
-        gap_mean: mean of logit(g) before truncation.
+        gap_mean: mean of logit(g).
         gap_std: its standard deviation.
-        s_mean: mean of logit(s) and of logit(s').
+        s_mean: mean of logit(s) before truncation, and of logit(s').
         s_std: their standard deviation.
         equal_share: share of samples with t = s.
     """

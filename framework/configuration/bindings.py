@@ -125,5 +125,19 @@ def bind(key: Key, value: Value, origin: Origin) -> tuple[Key, Binding]:
 
 
 def bind_all(assignments: list[Assignment]) -> list[tuple[Key, Binding]]:
-    """Return the bindings of a file or of the command line, in order."""
-    return [bind(Key(a.scope, a.selector, a.argument), a.value, a.origin) for a in assignments]
+    """Return the bindings of a file or of the command line, in order.
+
+    Raises:
+        UserError: one names nothing, or a file's own is replaced by what it includes below.
+    """
+    bound = [bind(Key(a.scope, a.selector, a.argument), a.value, a.origin) for a in assignments]
+    own: dict[Key, Origin] = {}
+    for key, binding in bound:
+        if not binding.origin.included:
+            own[key] = binding.origin
+        elif key in own:
+            raise UserError(
+                f"{own[key]}: {key} is bound again by a file that is included below it "
+                f"({binding.origin}): write the include first"
+            )
+    return bound

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gin import config_parser
 
-from framework.configuration.values import Macro, Reference, Value
+from framework.configuration.values import Macro, Reference, Value, text
 from framework.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +64,32 @@ class _Delegate(config_parser.ParserDelegate):
 
     def macro(self, macro_name: str) -> Macro:
         return Macro(macro_name)
+
+
+class _Parser(config_parser.ConfigParser):
+    """gin's parser, but for dictionaries that would lose an entry without a word."""
+
+    def __init__(self, source: io.StringIO) -> None:
+        self._keys: list[list[Value]] = []  # of the containers that are open, outermost first
+        super().__init__(source, _Delegate())
+
+    def _maybe_parse_container(self) -> tuple[bool, Value]:
+        self._keys.append([])
+        parsed: tuple[bool, Value] = super()._maybe_parse_container()
+        self._keys.pop()
+        return parsed
+
+    def _parse_dict_item(self) -> tuple[Value, Value]:
+        location = self._current_location()
+        key, value = super()._parse_dict_item()
+        try:
+            hash(key)
+        except TypeError:
+            self._raise_syntax_error(f"{text(key)} cannot be a key: write a text", location)
+        if key in self._keys[-1]:
+            self._raise_syntax_error(f"the key {text(key)} is there twice: remove one", location)
+        self._keys[-1].append(key)
+        return key, value
 
 
 def read_file(path: Path) -> Iterator[Statement]:
@@ -142,7 +168,7 @@ def _parse(
 ) -> Iterator[config_parser.BindingStatement]:
     """Yield gin's statements; `name` opens the messages, with the line unless `one_line`."""
     try:
-        parser = config_parser.ConfigParser(io.StringIO(source), _Delegate())
+        parser = _Parser(io.StringIO(source))
         while (statement := parser.parse_statement()) is not None:
             yield statement
     except SyntaxError as error:

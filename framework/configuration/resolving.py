@@ -7,7 +7,7 @@ for its value, as if that had been written in its place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -41,6 +41,8 @@ def resolve(configuration: Configuration, *, refuse_unused: bool) -> Resolved:
     for root in roots().values():
         if root.kept:
             walk.visit("", root, ())
+        else:
+            walk.read(root)
     unused = {
         key: binding
         for key, binding in configuration.bindings.items()
@@ -48,7 +50,7 @@ def resolve(configuration: Configuration, *, refuse_unused: bool) -> Resolved:
     }
     never = unreached(configuration, unused) if refuse_unused else {}
     if never:
-        raise UserError(explain_unused(never, walk.nodes))
+        raise UserError(explain_unused(never, walk.nodes.values()))
     return Resolved(tuple(walk.nodes.values()), configuration.plugins, unused)
 
 
@@ -69,9 +71,7 @@ def unreached(configuration: Configuration, unused: dict[Key, Binding]) -> dict[
     return unused
 
 
-def explain_unused(
-    unused: dict[Key, Binding], nodes: dict[tuple[str, str], Node] | None = None
-) -> str:
+def explain_unused(unused: dict[Key, Binding], nodes: Collection[Node] = ()) -> str:
     """Say which bindings a run does not use and what to change, in one line."""
     key, binding = next(iter(unused.items()))
     more = f" ({len(unused) - 1} more like it)" if len(unused) > 1 else ""
@@ -80,13 +80,19 @@ def explain_unused(
             f"{binding.origin}: nothing uses the macro '{key}': write %{key} where it is wanted, "
             f"or component.setting = ... to bind a setting{more}"
         )
-    selectors = {node.selector for node in (nodes or {}).values()}
-    if key.selector in selectors:
+    built = [node for node in nodes if node.selector == key.selector]
+    inner = [node.name(key.argument) for node in built if key.scope in _enclosing(node.scope)]
+    if inner:
+        return (
+            f"{binding.origin}: {key}: another binding of an inner scope holds wherever it would: "
+            f"bind {', '.join(inner[:MAX_SHOWN])} instead{more}"
+        )
+    if built or key.selector in roots():
         return f"{binding.origin}: {key}: nothing is built in the scope '{key.scope}'{more}"
     component = registry.component(key.selector)
     used = [
         node.selector
-        for node in (nodes or {}).values()
+        for node in nodes
         if isinstance(node.target, registry.Component) and node.target.kind == component.kind
     ]
     instead = f"; its {component.kind.name} is {', '.join(used[:MAX_SHOWN])}" if used else ""
@@ -103,6 +109,7 @@ class _Walk:
         self.configuration = configuration
         self.nodes: dict[tuple[str, str], Node] = {}
         self.macros: set[str] = set()
+        self._holding: set[Key] = set()
         self._open: list[tuple[str, str]] = []
 
     def visit(
@@ -129,6 +136,12 @@ class _Walk:
                 self.visit(reference.scope, registry.component(reference.selector), (*users, user))
         self._open.pop()
 
+    def read(self, root: Root) -> None:
+        """Note the macros of a root that is read as data and not built."""
+        for key, binding in self.configuration.bindings.items():
+            if key.selector == root.name:
+                self._note_macros(binding.value)
+
     def uses(self, key: Key) -> bool:
         """Return whether a binding reaches anything that is built."""
         if not key.argument:
@@ -136,10 +149,7 @@ class _Walk:
         root = roots().get(key.selector)
         if root is not None and not root.kept:
             return not key.scope
-        return any(
-            selector == key.selector and key.scope in _enclosing(scope)
-            for scope, selector in self.nodes
-        )
+        return key in self._holding
 
     def _value(
         self,
@@ -167,10 +177,12 @@ class _Walk:
         return replace_leaves(fitted, place)
 
     def _bound(self, scope: str, selector: str, argument: str) -> Binding | None:
-        """Return the binding that holds in a scope: the innermost one."""
+        """Return the binding that holds in a scope, the innermost one, and note that it does."""
         for outer in _enclosing(scope):
-            binding = self.configuration.bindings.get(Key(outer, selector, argument))
+            key = Key(outer, selector, argument)
+            binding = self.configuration.bindings.get(key)
             if binding is not None:
+                self._holding.add(key)
                 return binding
         return None
 

@@ -12,6 +12,7 @@ from typing import Any
 from framework.errors import UserError
 from framework.grid.manifest import FILE as GRID
 from framework.grid.manifest import Manifest
+from framework.launching import view
 from framework.launching.job_files import job_log
 from framework.launching.states import read_states
 from framework.results import DamagedRunError, NewerSchemaError, RunResults, read_run
@@ -32,7 +33,8 @@ class Account:
     Attributes:
         directory: the run's folder.
         beat: its heartbeat; empty where there is none.
-        state, cause: as it says, or "stopped" where its process is gone; in a grid as that knows.
+        state, cause: as it says, or "stopped" where its process is gone; in a grid as that knows;
+            "not started" where nothing says anything.
         flight: the flight recorder, one mapping of numbers a step, oldest first.
         origin: where a value first was not finite, in words; "" where nothing diverged.
         settings: the resolved settings, by their full names.
@@ -127,12 +129,12 @@ def _ending(directory: Path, beat: Mapping[str, Any]) -> tuple[str, str, Path | 
     """Return a run's state and cause, as its grid knows them if it is of one, and its job's log."""
     grid = directory.absolute().parent.parent
     manifest = Manifest.read(grid)
-    cells = [] if manifest is None else manifest.cells
+    cells = [] if manifest is None else manifest.select(())
     here = [cell for cell in cells if grid / cell.directory == directory.absolute()]
     if manifest is not None and here:
         (status,) = read_states(grid, manifest, here)
-        return status.state or "queued", status.cause, job_log(grid, status.job)
-    state, cause = str(beat.get("state") or "queued"), str(beat.get("cause") or "")
+        return status.state or view.NOT_STARTED, status.cause, job_log(grid, status.job)
+    state, cause = str(beat.get("state") or view.NOT_STARTED), str(beat.get("cause") or "")
     if state == "running" and not liveness.is_alive(directory, beat):
         state, cause = "stopped", f"its process is gone, at step {beat.get('step', 0)}"
     return state, cause, None

@@ -10,6 +10,7 @@ from typing import Any
 
 from framework.errors import UserError
 from framework.files import publish
+from framework.runs import CONFIG
 
 SCHEMA = 1
 FILE = "grid.json"
@@ -89,6 +90,20 @@ class Manifest:
     created: float
     submissions: list[Submission] = field(default_factory=list)
     former: list[CellRecord] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, directory: Path) -> Manifest:
+        """Return the manifest of what a user calls a grid's folder.
+
+        Raises:
+            UserError: there is none, or `read` refuses it.
+        """
+        found = cls.read(directory)
+        if found is None and (directory / CONFIG).is_file():
+            raise UserError(f"{directory}: the folder of a run: see launch/explain.py {directory}")
+        if found is None:
+            raise UserError(f"{directory}: no {FILE}; give the folder of a grid, as runs/NAME")
+        return found
 
     @classmethod
     def read(cls, directory: Path) -> Manifest | None:

@@ -18,6 +18,7 @@ from framework.configuration import (
     text,
     unreached,
 )
+from framework.configuration.parsing import COMMAND_LINE
 from framework.errors import UserError
 from framework.grid import ranking
 from framework.grid.manifest import CellRecord, Manifest
@@ -25,6 +26,8 @@ from framework.grid.naming import BASELINE, check_name
 from framework.grid.points import Point, Points, points
 from framework.grid.resources import Resources
 from framework.grid.settings import Grid
+
+SEED = Key("", "train", "seed")
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ def plan(configuration: Configuration, name: str, command: str = "") -> Plan:
     grid: Grid = configuration.read("grid")
     name = grid.name or name
     check_name(name, "grid.name")
+    _check_seed(configuration, grid)
     found = points(configuration, grid)
     cells = _Cells(configuration, name, command, grid)
     baseline, arms = _with_baseline(found, cells)
@@ -141,6 +145,18 @@ def plan(configuration: Configuration, name: str, command: str = "") -> Plan:
     listed = tuple(Arm(arm, settings[arm]) for arm in arms)
     all_cells = tuple(cells.cells)
     return Plan(name, grid, listed, baseline, all_cells, found, doubt)
+
+
+def _check_seed(configuration: Configuration, grid: Grid) -> None:
+    """Refuse a `train.seed` that is bound, on the command line say, and that no run would have."""
+    binding = configuration.bindings.get(SEED)
+    seed = configuration.get("train.seed")
+    if binding is not None and not binding.origin.included and seed not in grid.seed_list:
+        seeds = ", ".join(map(str, grid.seed_list))
+        raise UserError(
+            f"{binding.origin}: train.seed = {text(seed)}, and grid.seeds has the grid train with "
+            f"{seeds}: write grid.seeds = [{text(seed)}] instead"
+        )
 
 
 def _with_baseline(found: Points, cells: _Cells) -> tuple[str, dict[str, Point]]:
@@ -168,6 +184,7 @@ class _Cells:
         self._seeds = grid.seed_list
         self._unused: dict[Key, Binding] = {}
         self._used: set[Key] = set()
+        self._replaced = base.bindings.keys() - {SEED}
 
     def resolve(
         self, arm: str, point: Point, tuned: Point, origin: str, seed: int | None = None
@@ -189,19 +206,29 @@ class _Cells:
         resolved = bound.resolve(refuse_unused=False)
         self._used.update(key for key in bound.bindings if key not in resolved.unused)
         self._unused.update(resolved.unused)
+        self._replaced -= {k for k, b in self._base.bindings.items() if bound.bindings[k] is b}
         return bound, resolved
 
     def add(self, arm: str, point: Point, found: Points) -> None:
-        """Resolve the cells of one arm."""
+        """Resolve the cells of one arm.
+
+        Raises:
+            UserError: it cannot be resolved, or uses nowhere what `grid.arms` binds for it alone.
+        """
         origin = found.origins.get(arm, "grid.baseline")
+        idle = set(found.own.get(arm, ()))
         for tuned in found.tune:
             for seed in self._seeds:
                 bound, resolved = self._resolve(arm, point, tuned, origin, seed)
                 resources = bound.read("launch")
                 self.cells.append(Cell(arm, seed, resolved, _texts(tuned), resources))
+                idle &= {str(key) for key in resolved.unused}
+        if idle:
+            unused = {key: b for key, b in resolved.unused.items() if str(key) in idle}
+            raise UserError(explain_unused(unused, resolved.nodes))
 
     def check(self) -> None:
-        """Refuse cells of one identity, and bindings that no cell uses.
+        """Refuse cells of one identity, and bindings that no cell uses or that none has.
 
         Raises:
             UserError: there are some; the message names them.
@@ -209,8 +236,13 @@ class _Cells:
         unused = {key: b for key, b in self._unused.items() if key not in self._used}
         unused = unreached(self._base, unused)
         if unused:
-            nodes = {(n.scope, n.selector): n for c in self.cells[:1] for n in c.resolved.nodes}
-            raise UserError(explain_unused(unused, nodes))
+            raise UserError(explain_unused(unused, self.cells[0].resolved.nodes))
+        for key in sorted(self._replaced):
+            if self._base.bindings[key].origin.file == COMMAND_LINE:
+                raise UserError(
+                    f"{COMMAND_LINE}: {key}: the grid binds it itself in every arm, the baseline "
+                    "included: remove it here or there"
+                )
         seen: dict[str, Cell] = {}
         for cell in self.cells:
             other = seen.setdefault(cell.identity, cell)
@@ -225,6 +257,13 @@ class _Cells:
 
 def _identical(one: Cell, other: Cell) -> str:
     if one.arm == other.arm:
+        differ = [name for name, value in one.tuned.items() if other.tuned[name] != value]
+        idle = [name for name in differ if name not in one.resolved.settings]
+        if idle:
+            return (
+                f"grid.tune: '{one.arm}' does not use {', '.join(idle)}: give that arm a grid of "
+                "its own, with what it can tune"
+            )
         tuned = " and ".join(str(dict(cell.tuned)) for cell in (one, other))
         return f"grid.tune: {tuned} give '{one.arm}' the same configuration: remove one"
     return (

@@ -18,13 +18,14 @@ Point = dict[str, Value]
 class Points:
     """Named points, the baseline's own bindings, and the bindings tried for each arm.
 
-    `origins` says for each arm where a binding that it makes was written; `columns` are the choices
-    of each axis, then of each zip, and `equivalent` the bindings that change cost and not
-    mathematics.
+    `origins` says for each arm where a binding that it makes was written; `own` is what each of
+    `grid.arms` binds itself; `columns` are the choices of each axis, then of each zip, and
+    `equivalent` the bindings that change cost and not mathematics.
     """
 
     arms: Mapping[str, Point]
     origins: Mapping[str, str]
+    own: Mapping[str, Point]
     baseline: Point
     tune: Sequence[Point]
     varied: tuple[str, ...]
@@ -78,14 +79,38 @@ def points(configuration: Configuration, grid: Grid) -> Points:
     for point in kept if columns else []:
         _add(arms, arm_name(point, keys), point)
     origins = dict.fromkeys(arms, "grid.axes")
-    for name, bindings in grid.arms.items():
+    own = {n: canon.point(bindings, f"grid.arms[{n!r}]") for n, bindings in grid.arms.items()}
+    for name, bindings in own.items():
         check_name(name, "grid.arms: the name")
-        own = canon.point(bindings, f"grid.arms[{name!r}]")
-        _add(arms, name, baseline | own)
+        _add(arms, name, baseline | bindings)
         origins[name] = f"grid.arms[{name!r}]"
-        varied += tuple(key for key in own if key not in varied)
-    tune = _tune(canon, grid, varied)
-    return Points(arms, origins, baseline, tune, varied, columns, equivalent)
+        varied += tuple(key for key in bindings if key not in varied)
+    bound = {name for point in (baseline, *arms.values()) for name in point}
+    tune = _tune(canon, grid, varied, bound)
+    for point in (baseline, *arms.values(), *tune):
+        _check_macros(configuration, point)
+    return Points(arms, origins, own, baseline, tune, varied, columns, equivalent)
+
+
+def _check_macros(configuration: Configuration, point: Point) -> None:
+    """Refuse a macro in `grid.*` that a point varies: what stands there was read before.
+
+    Raises:
+        UserError: there is one.
+    """
+    macros = {n: value for n, value in point.items() if not configuration.key(n).argument}
+    if not macros:
+        return
+    varied = configuration.with_bindings(macros)
+    for key, binding in configuration.bindings.items():
+        if key.selector != "grid":
+            continue
+        before, after = (c.expand(binding.value, binding.origin) for c in (configuration, varied))
+        if before != after:
+            raise UserError(
+                f"{binding.origin}: {key} uses a macro that the grid varies ({', '.join(macros)}), "
+                "and would have its value from outside of the grid in every arm: write values there"
+            )
 
 
 def _columns(canon: Canon, grid: Grid) -> list[list[Point]]:
@@ -164,7 +189,7 @@ def _shown(point: Point) -> str:
     return ", ".join(f"{name} = {text(value)}" for name, value in point.items()) or "no bindings"
 
 
-def _tune(canon: Canon, grid: Grid, varied: Sequence[str]) -> list[Point]:
+def _tune(canon: Canon, grid: Grid, varied: Sequence[str], bound: set[str]) -> list[Point]:
     columns = [
         [canon.point({name: value}, "grid.tune") for value in values]
         for name, values in grid.tune.items()
@@ -173,4 +198,9 @@ def _tune(canon: Canon, grid: Grid, varied: Sequence[str]) -> list[Point]:
     for name in tuned[0]:
         if name in varied:
             raise UserError(f"grid.tune: {name} is what the arms differ in: tune something else")
+        if name in bound:
+            raise UserError(
+                f"grid.tune: {name} is bound by grid.axes, grid.zips or grid.baseline too, and "
+                "each run would have the tuned value: remove it there"
+            )
     return tuned

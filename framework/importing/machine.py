@@ -142,7 +142,7 @@ class _Machine:
             raise RefusedError(f"it sets items of a {type(target).__name__}")
         target.update(_pairs(items))
 
-    def name(self, module: object, name: object) -> None:
+    def name(self, module: str, name: str) -> None:
         """Push a name of the vocabulary."""
         full = f"{module}.{name}"
         if not self._vocabulary.knows(full):
@@ -151,6 +151,8 @@ class _Machine:
 
     def stack_name(self, _: object) -> None:
         name, module = self.pop(), self.pop()
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise RefusedError(f"it asks for {_shown('')}, which is not read")
         self.name(module, name)
 
     def call(self, _: object) -> None:

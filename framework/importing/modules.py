@@ -10,6 +10,7 @@ from framework.importing.vocabulary import Instance, RefusedError
 
 MAX_MODULES = 100_000
 MAX_DEPTH = 64
+MAX_NAME = 1024
 _COMPILED = "_orig_mod"
 
 
@@ -25,10 +26,11 @@ def parameters(network: Instance) -> dict[str, Tensor]:
             for name, value in _mapping(module, kind).items():
                 if len(found) >= MAX_MODULES:
                     raise RefusedError(f"its networks have more than {MAX_MODULES} parameters")
+                full = _joined(prefix, name)
                 if isinstance(value, Tensor):
-                    found[f"{prefix}{name}"] = value
+                    found[full] = value
                 elif value is not None:
-                    raise RefusedError(f"{prefix}{name} is a {type(value).__name__} and no tensor")
+                    raise RefusedError(f"{full} is a {type(value).__name__} and no tensor")
     return found
 
 
@@ -51,12 +53,21 @@ def _walk(network: Instance) -> Iterator[tuple[str, Instance]]:
         if len(waiting) + len(parts) > MAX_MODULES:
             break
         for name, part in parts.items():
-            inner = prefix if name == _COMPILED else f"{prefix}{name}."
+            full = _joined(prefix, name)
             if isinstance(part, Instance):
-                waiting.append((inner, part, depth + 1))
+                waiting.append((prefix if name == _COMPILED else f"{full}.", part, depth + 1))
             elif part is not None:
-                raise RefusedError(f"{prefix}{name} is a {type(part).__name__} and no network")
+                raise RefusedError(f"{full} is a {type(part).__name__} and no network")
     raise RefusedError(f"its networks have more than {MAX_MODULES} parts")
+
+
+def _joined(prefix: str, name: object) -> str:
+    """Return a full name; a small file may refer to a long one again and again."""
+    if not isinstance(name, str):
+        raise RefusedError("its networks have names that are no texts")
+    if len(prefix) + len(name) > MAX_NAME:
+        raise RefusedError(f"its networks have names of more than {MAX_NAME} letters")
+    return prefix + name
 
 
 def _mapping(module: Instance, name: str) -> Mapping[str, object]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from framework.importing.vocabulary import Instance, Name, RefusedError
 
-_KINDS = frozenset("biuf")
+_CODES = frozenset(["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"])
+_MAX_AXES = 8
 DTYPE = "numpy.dtype"
 NDARRAY = "numpy.ndarray"
 
@@ -49,8 +50,8 @@ def array(value: object) -> np.ndarray:
     match value.state.get("__setstate__"):
         case (int(), tuple() as shape, kind, fortran, data):
             flat = _decoded(kind, data)
-            sizes = tuple(n for n in shape if type(n) is int and n >= 0)
-            if len(sizes) == len(shape) and math.prod(sizes) == flat.size:
+            sizes = tuple(n for n in shape if type(n) is int and 0 <= n <= flat.size)
+            if len(sizes) == len(shape) <= _MAX_AXES and math.prod(sizes) == flat.size:
                 return flat.reshape(sizes, order="F" if fortran else "C")
     raise RefusedError("it holds an array whose shape does not fit its numbers")
 
@@ -63,9 +64,9 @@ def _decoded(kind: object, data: object) -> np.ndarray:
     match kind.state.get("__setstate__"):
         case (int(), str(order), *_):
             pass
-    if not isinstance(code, str) or code[:1] not in _KINDS or order not in ("<", ">", "=", "|"):
-        raise RefusedError(f"it holds an array of the type {code!r:.40}, which is not read")
-    if code[1:] not in ("1", "2", "4", "8"):
+    if not isinstance(code, str):
+        raise RefusedError("it holds an array of a type without a name")
+    if code not in _CODES or order not in ("<", ">", "=", "|"):
         raise RefusedError(f"it holds an array of the type {code!r:.40}, which is not read")
     numbers = np.dtype(f"{'=' if order == '|' else order}{code}")
     if len(data) % numbers.itemsize:

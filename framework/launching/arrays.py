@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +14,9 @@ from framework.launching import executors
 from framework.launching.decisions import Decision
 from framework.launching.job_files import JOBS
 from framework.launching.pool import Pool
+from framework.launching.scheduler import said
 
 DEFAULT_LARGEST = 1001  # SLURM's own MaxArraySize
-ASK_SECONDS = 60.0
 
 
 def plan_jobs(todo: Sequence[Decision]) -> list[Job]:
@@ -70,13 +68,21 @@ def _before(submission: Submission) -> str:
 
 def largest_array() -> int:
     """Return how many jobs an array of this cluster may have."""
-    if shutil.which("scontrol") is None:
-        return DEFAULT_LARGEST - 1
-    asked = subprocess.run(
-        ["scontrol", "show", "config"], capture_output=True, text=True, timeout=ASK_SECONDS
-    )
-    found = re.search(r"MaxArraySize\s*=\s*(\d+)", asked.stdout)
+    asked = said("scontrol", "show", "config")
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", asked.stdout if asked else "")
     return max(1, (int(found[1]) if found else DEFAULT_LARGEST) - 1)
+
+
+def learn_jobs(grid: Path) -> Manifest | None:
+    """Return a grid's manifest, if it has one, with the jobs of launchers that were killed.
+
+    Between sbatch and writing down its answer, that is. The caller holds the grid's lock.
+    """
+    manifest = Manifest.read(grid)
+    learnt = [reconcile(s, manifest.name) for s in manifest.submissions] if manifest else []
+    if manifest is not None and any(learnt):
+        manifest.write(grid)
+    return manifest
 
 
 def reconcile(submission: Submission, name: str) -> bool:
@@ -86,15 +92,12 @@ def reconcile(submission: Submission, name: str) -> bool:
     elements are the first of the jobs without one. Only what SLURM still knows is found.
     """
     missing = [job for job in submission.jobs if not job.id]
-    if submission.executor != "slurm" or not missing or shutil.which("squeue") is None:
+    if submission.executor != "slurm" or not missing:
         return False
-    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%F|%K"]
-    asked = subprocess.run(
-        [*command, f"--name={name}-{submission.token}"],
-        capture_output=True,
-        text=True,
-        timeout=ASK_SECONDS,
-    )
+    asked = said("squeue", "--noheader", "--array", "--states=all", "--format=%F|%K",
+                 f"--name={name}-{submission.token}")  # fmt: skip
+    if asked is None:
+        return False
     known = {job.id.partition("_")[0] for job in submission.jobs if job.id}
     listed = [line.split("|") for line in asked.stdout.splitlines()]
     found = [(array, index) for array, index in listed if array not in known]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from framework.grid.plan import Plan
@@ -43,8 +44,9 @@ def check(
     """
     if planned.doubt:
         _say(planned.doubt)
-    sizes: dict[str, Sizes] = probing.check(planned, each=clean.each, here=here)
-    clean.read(planned)
+    with _meanwhile(f"checking {len(planned.cells)} runs"):
+        sizes: dict[str, Sizes] = probing.check(planned, each=clean.each, here=here)
+        clean.read(planned)
     findings = None
     if not any(decision.run for decision in decisions):
         pass
@@ -64,6 +66,19 @@ def check(
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _meanwhile(line: str) -> Iterator[None]:
+    """Show a line on a terminal while the block runs; be silent elsewhere."""
+    shown = sys.stderr.isatty()
+    if shown:
+        print(line, end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def _progress(total: int) -> Callable[[int], None]:

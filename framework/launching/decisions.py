@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,8 @@ from framework.grid.manifest import FILE, Manifest
 from framework.grid.plan import Cell, Plan
 from framework.launching.states import CellStatus, read_states
 from framework.runs.outcomes import ENDED
+from framework.runs.sources import changed_sources
 
-SOURCES = "sources.json"
 RETRIES = ("failed", "diverged", "changed", "all")
 
 
@@ -94,15 +93,6 @@ def _decide(
     fresh = anew or (again and state in ("done", "diverged"))
     run = again if state in ENDED else state in ("", "stopped")
     return Decision(cell, state, run, fresh, step, sources, changed)
-
-
-def changed_sources(run: Path, sources: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what of a run's code is not as it was when the run started; nothing if unknown."""
-    try:
-        stored = json.loads((run / SOURCES).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ()
-    return tuple(name for name, digest in sources.items() if stored.get(name, digest) != digest)
 
 
 def count_states(decisions: list[Decision]) -> dict[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -14,10 +13,11 @@ from framework.errors import UserError
 from framework.files import publish
 from framework.grid.manifest import FILE, Manifest
 from framework.launching import snapshots
-from framework.launching.decisions import SOURCES, Decision
+from framework.launching.decisions import Decision
 from framework.launching.job_files import JOBS
 from framework.launching.snapshots import CODE
-from framework.runs import CONFIG
+from framework.runs import CONFIG, outcomes
+from framework.runs.sources import SOURCES, text_of
 
 FORMER = ".former"
 LOCK = ".lock"
@@ -106,9 +106,10 @@ def _write_run(grid: Path, decision: Decision, undo: ExitStack) -> None:
     if decision.fresh:
         _put_away(grid, decision.cell.directory, undo)
     _make(run, undo)
+    (run / outcomes.STOP).unlink(missing_ok=True)
     texts = {CONFIG: decision.cell.resolved.text()}
     if not decision.resumes:
-        texts[SOURCES] = json.dumps(decision.sources, indent=1) + "\n"
+        texts[SOURCES] = text_of(decision.sources)
     texts |= snapshots.plugin_files(decision.cell.resolved.plugins)
     for name, text in texts.items():
         path = run / name

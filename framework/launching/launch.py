@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 import uuid
@@ -18,10 +19,9 @@ from framework.launching.decisions import Decision, decide
 from framework.launching.gpus import visible_gpus
 from framework.launching.job_files import JOBS, job_log
 from framework.launching.pool import Pool, cores
-from framework.runs import claims, logs
+from framework.runs import claims, logs, outcomes
 
 RUNNER = "framework.launching.training:run"
-START_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -68,53 +68,61 @@ def launch(plan: Plan, grid: Path, options: Options) -> Launched:
     if executor == "slurm":
         executors.check_path(grid)
     folders.check_room(grid, decide(grid, plan, options.retry)[1])
-    with folders.create(grid) as undo, claims.hold(grid / folders.LOCK, patience=None):
-        _reconcile(grid)
+    undo = folders.create(grid)
+    with claims.hold(grid / folders.LOCK, patience=None), undo:  # undone while nobody else launches
+        arrays.learn_jobs(grid)
         old, decisions = decide(grid, plan, options.retry)
         manifest = plan.manifest(options.command).continuing(old)
         todo = [d for d in decisions if d.run]
-        submission = _new_submission(executor, todo, options) if todo else None
+        submission = _new_submission(grid, executor, todo, options) if todo else None
         if submission is not None:
             manifest.submissions.append(submission)
         folders.write(grid, manifest, decisions, undo)
         if submission is not None and executor != "inline":
             code = folders.keep_code(grid, undo)
-            if executor == "slurm":
-                with _kept_if_submitted(submission, undo):
+            with _undone_if_refused(submission, undo):
+                if executor == "slurm":
                     arrays.submit(grid, manifest, submission, todo, options.runner, code)
-            else:
-                _start_local(grid, submission, todo, options, code)
+                else:
+                    _start_local(grid, submission, todo, options, code)
         manifest.write(grid)
         undo.pop_all()
     return Launched(grid, manifest, decisions, executor, submission)
 
 
 @contextmanager
-def _kept_if_submitted(submission: Submission, undo: ExitStack) -> Iterator[None]:
-    """Leave everything in place if some arrays were submitted before one was refused."""
+def _undone_if_refused(submission: Submission, undo: ExitStack) -> Iterator[None]:
+    """Undo a launch of which nothing was submitted.
+
+    Whatever else ends it, such as Ctrl-C, may leave jobs behind: they need what was written.
+    """
+    kept = undo.pop_all()
     try:
         yield
     except UserError:
-        if any(job.id for job in submission.jobs):
-            undo.pop_all()
+        if not any(job.id for job in submission.jobs):
+            kept.close()
         raise
 
 
-def _reconcile(grid: Path) -> None:
-    """Learn the jobs of a launcher that was killed between sbatch and writing down its answer."""
-    old = Manifest.read(grid)
-    learnt = [arrays.reconcile(s, old.name) for s in old.submissions] if old else []
-    if old is not None and any(learnt):
-        old.write(grid)
-
-
-def _new_submission(executor: str, todo: Sequence[Decision], options: Options) -> Submission:
+def _new_submission(
+    grid: Path, executor: str, todo: Sequence[Decision], options: Options
+) -> Submission:
     token = uuid.uuid4().hex[:8]
     cells = [decision.cell.directory for decision in todo]
     jobs = arrays.plan_jobs(todo) if executor == "slurm" else [Job("", cells)]
     lock = f"{JOBS}/{token}.lock" if executor == "local" else ""
     stop = f"{JOBS}/{token}.stop" if options.fail_fast else ""
-    return Submission(executor, token, socket.gethostname(), time.time(), jobs, lock, stop)
+    return Submission(executor, token, socket.gethostname(), _now(grid, cells), jobs, lock, stop)
+
+
+def _now(grid: Path, cells: Sequence[str]) -> float:
+    """Return the time, made later than all that cells have said: another host's clock may be fast.
+
+    What has ended since its submission is not run.
+    """
+    said = max(outcomes.updated(outcomes.read(grid / cell)) for cell in cells)
+    return max(time.time(), math.nextafter(said, math.inf))
 
 
 def _start_local(
@@ -127,14 +135,13 @@ def _start_local(
     """
     pool = local_pool(grid, submission, todo, options)
     job = executors.submit_local(grid / JOBS, pool, code)
-    submission.jobs[0].id = str(job.job_id)
     lock = grid / submission.lock
-    deadline = time.monotonic() + START_SECONDS
     while not (lock.exists() and lock.stat().st_size):
-        if job.done() or time.monotonic() > deadline:
+        if job.done():
             said = logs.tail(job_log(grid, str(job.job_id)))
             raise UserError(f"the local job did not start: {said[-1] if said else 'no log'}")
         time.sleep(claims.POLL_SECONDS)
+    submission.jobs[0].id = str(job.job_id)
 
 
 def local_pool(

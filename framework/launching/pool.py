@@ -7,17 +7,18 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from submitit.helpers import DelayedSubmission
 
-from framework.launching import tasks, worker
+from framework.launching import ranks, tasks, worker
 from framework.runs import claims, outcomes
 
 POLL_SECONDS = 0.25
@@ -32,12 +33,13 @@ def import_paths() -> list[str]:
 
 @dataclass
 class Running:
-    """A run under way and the devices that it has."""
+    """A run under way, the devices that it has, and its heartbeat from before it began."""
 
     directory: str
     process: BaseProcess
     gpus: Sequence[str]
-    is_cancelled: bool = False
+    before: Mapping[str, Any]
+    is_told: bool = False
 
 
 @dataclass
@@ -141,6 +143,12 @@ class Pool:
             with claims.claim(run) as mine:
                 if mine and outcomes.is_wanted(run, self.created):
                     outcomes.record(run, "failed", cause)
+                    self._say_failed()
+
+    def _say_failed(self) -> None:
+        """Tell all jobs, if one failed run is to stop the others."""
+        if self.stop:
+            (Path(self.grid) / self.stop).touch()
 
     def _is_halted(self) -> bool:
         """Return whether a run failed that was to stop all others; tell those here, once."""
@@ -152,11 +160,9 @@ class Pool:
     def _stop_unwanted(self) -> None:
         """Let runs save and stop that were cancelled on their own."""
         for run in self._running:
-            asked = Path(self.grid) / run.directory / outcomes.STOP
-            if asked.exists():
-                asked.unlink(missing_ok=True)
+            if not run.is_told and (Path(self.grid) / run.directory / outcomes.STOP).exists():
                 run.process.terminate()
-                run.is_cancelled = True
+                run.is_told = True
 
     def _fill(self, waiting: list[str]) -> None:
         """Start what is free and unfinished, as far as there is room."""
@@ -164,11 +170,12 @@ class Pool:
             if self._stopping or len(self._running) >= self.parallel:
                 return
             run = Path(self.grid) / directory
-            if not outcomes.is_wanted(run, self.created):
+            if not run.is_dir() or not outcomes.is_wanted(run, self.created):
                 waiting.remove(directory)
             elif self._follows or not claims.is_held(run / claims.LOCK):
                 waiting.remove(directory)
-                self._running.append(self._start(directory))
+                with ranks.held_back():
+                    self._running.append(self._start(directory))
 
     def _start(self, directory: str) -> Running:
         taken = [gpu for run in self._running for gpu in run.gpus]
@@ -181,8 +188,9 @@ class Pool:
         process = context.Process(
             target=worker.work, args=(*arguments, self._follows), name=directory
         )
+        before = outcomes.read(run)
         process.start()
-        return Running(directory, process, gpus)
+        return Running(directory, process, gpus, before)
 
     def _is_elsewhere(self, run: Running) -> bool:
         """See how a process ended; return whether its cell turned out to be claimed."""
@@ -192,12 +200,13 @@ class Pool:
         if self._follows:
             tasks.end_follower(Path(self.grid) / run.directory, code)
             return False
-        state = outcomes.conclude(Path(self.grid) / run.directory, code)
-        if run.is_cancelled and state == "stopped":  # and not to be requeued with its job
-            outcomes.cancel(Path(self.grid) / run.directory)
+        directory = Path(self.grid) / run.directory
+        state = outcomes.conclude(directory, code, run.before)
+        if state == "stopped" and (directory / outcomes.STOP).exists():
+            outcomes.cancel(directory, self.created)  # so that no job goes on with it
         failed = state == "failed"
-        if failed and self.stop:
-            (Path(self.grid) / self.stop).touch()
+        if failed:
+            self._say_failed()
         if failed and self.processes > 1 and not self.local:
             sys.exit(1)  # ends the job's other tasks, which wait for this one's process
         return False

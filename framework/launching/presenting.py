@@ -18,11 +18,11 @@ from framework.launching.states import CellStatus
 from framework.launching.waiting import wait
 from framework.probing.probe import Findings
 from framework.runs import logs
+from framework.runs.sources import listed
 
 FAILED = 1
 INTERRUPTED = 130
 MOST_FAILURES = 5
-MOST_NAMES = 4
 
 
 def print_plan(
@@ -142,10 +142,8 @@ def _say_of_jobs(grid: Path, unfinished: Sequence[CellStatus]) -> None:
 
 
 def _changed(decisions: Sequence[Decision]) -> str:
-    """Return what has changed under some runs: 'a, b, c, d and 3 more'."""
-    names = sorted({name for decision in decisions for name in decision.changed})
-    more = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    """Return what has changed under some runs."""
+    return listed(sorted({name for decision in decisions for name in decision.changed}))
 
 
 def _report(grid: Path) -> bool:

@@ -58,6 +58,19 @@ def together(
     return 128 - code if code < 0 else code
 
 
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Let signals wait for as long as the context lasts; what is forked has to let them in itself.
+
+    They would meet the parent's handlers there, and in the parent not yet know of the process.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def end_with(parent: int) -> None:
     """Be told to stop when the parent is killed (Linux): an orphan would run on unseen."""
     if sys.platform != "linux":
@@ -100,12 +113,9 @@ def _begin(
 
 def _start(processes: Sequence[BaseProcess]) -> None:
     """Start the processes; a signal that comes meanwhile is passed on to all of them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
+    with held_back():
         for process in processes:
             process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wait(processes: Sequence[BaseProcess]) -> int | None:

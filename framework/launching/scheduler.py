@@ -60,7 +60,7 @@ class Scheduler:
     @cached_property
     def _queue(self) -> dict[str, JobState] | None:
         """What squeue says; None where the controller cannot be asked."""
-        asked = _said("squeue", "--noheader", "--array", "--states=all", f"--jobs={self._ids}",
+        asked = said("squeue", "--noheader", "--array", "--states=all", f"--jobs={self._ids}",
                       "--format=%F|%K|%T|%r")  # fmt: skip
         if asked is None:
             return {}
@@ -71,21 +71,24 @@ class Scheduler:
     @cached_property
     def _accounts(self) -> dict[str, JobState]:
         """What sacct says; nothing where the cluster keeps no accounts."""
-        asked = _said("sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={self._ids}",
+        asked = said("sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={self._ids}",
                       "--format=JobID,State")  # fmt: skip
         if asked is None or asked.returncode:
             return {}
         return dict(_of_accounts(asked.stdout))
 
 
-def _said(*command: str) -> subprocess.CompletedProcess[str] | None:
-    """Return what a program of SLURM's answers, or None where it is not installed."""
+def said(*command: str) -> subprocess.CompletedProcess[str] | None:
+    """Return what a program of SLURM's answers, or None where it is not installed.
+
+    One that does not answer in time has failed.
+    """
     if shutil.which(command[0]) is None:
         return None
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=ASK_SECONDS)
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", "timed out")
+        return subprocess.CompletedProcess(command, 1, "", f"no answer for {ASK_SECONDS:.0f} s")
 
 
 def _of_queue(lines: str) -> Iterator[tuple[str, JobState]]:

@@ -29,28 +29,26 @@ def plugin_files(modules: Iterable[str]) -> dict[str, str]:
     and this project's own are left out: jobs import those themselves.
     """
     named = {module.partition(".")[0] for module in modules}
-    homes = {home for top in named if (home := _home(top)) is not None}
-    beside = {top for top in sys.modules if top.isidentifier() and _home(top) in homes}
+    tops = [top for top in sys.modules if top.isidentifier()]
+    places = {top: place for top in tops if (place := _place(top)) is not None}
+    homes = {places[top].parent for top in named & places.keys()}
     files: dict[str, str] = {}
-    for top in sorted(named | beside):
-        home = _home(top)
-        if home is None:
-            continue
-        path = Path(sys.modules[top].__file__ or "")
-        found = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
-        files |= {str(file.relative_to(home)): file.read_text("utf-8") for file in found}
+    for place in sorted(places.values()):
+        if place.parent in homes:
+            found = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+            files |= {str(f.relative_to(place.parent)): f.read_text("utf-8") for f in found}
     return files
 
 
-def _home(top: str) -> Path | None:
-    """Return the folder from which a user's own module or package is imported, if it is one."""
-    origin = getattr(sys.modules.get(top), "__file__", None)
-    if top == "__main__" or origin is None or not origin.endswith(".py"):
+def _place(top: str) -> Path | None:
+    """Return the file of a user's own module or the folder of their package, if it is one."""
+    module = sys.modules[top]
+    origin: str = getattr(module, "__file__", None) or ""
+    folders = [*getattr(module, "__path__", ())]  # without an origin: without __init__.py
+    if top == "__main__" or not (origin.endswith(".py") if origin else folders):
         return None
-    path = Path(origin)
-    if _is_installed(path.resolve()):
-        return None
-    return path.parent.parent if path.name == "__init__.py" else path.parent
+    path = Path(folders[0] if folders else origin)
+    return None if _is_installed(path.resolve()) else path
 
 
 def keep_code(grid: Path) -> tuple[Path, bool]:

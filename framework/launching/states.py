@@ -81,6 +81,10 @@ class Jobs:
         """Return when a cell was last submitted (Unix time), or 0."""
         return self._of_cell[directory][0].created if directory in self._of_cell else 0.0
 
+    def ends(self, directory: str) -> bool:
+        """Return whether the last job of a cell leaves it once it has stopped: none requeues it."""
+        return directory in self._of_cell and bool(self._of_cell[directory][0].lock)
+
     def of(self, directory: str) -> tuple[str, JobState]:
         """Return the last job of a cell: its id and its state."""
         if directory not in self._of_cell:
@@ -98,10 +102,14 @@ def cell_status(grid: Path, cell: CellRecord, jobs: Jobs) -> CellStatus:
     run = grid / cell.directory
     beat = outcomes.read(run)
     state, cause = str(beat.get("state", "")), str(beat.get("cause") or "")
-    id_, job = "", JobState()
-    if not outcomes.is_over(beat, jobs.submitted(cell.directory)):
-        id_, job = jobs.of(cell.directory)
-        state, cause = _unfinished(run, beat, id_, job)
+    since = jobs.submitted(cell.directory)
+    said = state if outcomes.updated(beat) >= since else ""  # by this submission's job
+    over = outcomes.is_over(beat, since) or (said == "stopped" and jobs.ends(cell.directory))
+    id_, job = ("", JobState()) if over else jobs.of(cell.directory)
+    if said != "done" and claims.is_held(run / claims.LOCK):
+        state, cause = "running", ""  # it looks for where it diverged, say, and writes there yet
+    elif not over:
+        state, cause = _unfinished(beat, said, id_, job)
     diverged = beat.get("diverged_step") if state == "diverged" else None
     return CellStatus(
         arm=cell.arm,
@@ -116,21 +124,23 @@ def cell_status(grid: Path, cell: CellRecord, jobs: Jobs) -> CellStatus:
         cause=cause,
         job=id_ or str(beat.get("job_id") or ""),
         reason=job.reason,
-        updated=float(beat.get("updated") or 0.0),
+        updated=outcomes.updated(beat),
     )
 
 
-def _unfinished(run: Path, beat: Mapping[str, Any], id_: str, job: JobState) -> tuple[str, str]:
-    """Return state and cause of a run that has not ended by its own account."""
+def _unfinished(beat: Mapping[str, Any], said: str, id_: str, job: JobState) -> tuple[str, str]:
+    """Return state and cause of a run that has not ended by its own account.
+
+    A heartbeat from before it was submitted says nothing of what its job has made of it: `said` is
+    its state, or "" then.
+    """
     state, cause = str(beat.get("state", "")), str(beat.get("cause") or "")
-    if claims.is_held(run / claims.LOCK):
-        return "running", ""
-    if state == "running" and job.live == "running" and not liveness.is_gone(beat):
+    if said == "running" and job.live == "running" and not liveness.is_gone(beat):
         return "running", ""
     if job.live:
         return "queued", ""
     if job.ending in ENDINGS:
-        return _ended(state, cause, id_, job)
+        return _ended(said, cause, id_, job)
     if state in LIVE:
         return "stopped", f"its process is gone, at step {beat.get('step', 0)}"
     return state, cause

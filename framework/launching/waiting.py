@@ -19,23 +19,31 @@ SLURM_SECONDS = 5.0  # each look asks the scheduler
 def wait(
     grid: Path, manifest: Manifest, cells: Sequence[CellRecord] | None = None
 ) -> list[CellStatus]:
-    """Show the cells of a grid until none of them runs or waits; return where they stand."""
+    """Show the cells of a grid until none of them runs or waits; return where they stand.
+
+    What is launched meanwhile is waited for as well.
+    """
     console = view.console(stderr=True)
     on_slurm = any(submission.executor == "slurm" for submission in manifest.submissions)
     pause = SLURM_SECONDS if on_slurm else LOCAL_SECONDS
-    states = read_states(grid, manifest, cells)
+    chosen = manifest.cells if cells is None else cells
+
+    def look() -> list[CellStatus]:
+        return read_states(grid, Manifest.read(grid) or manifest, chosen)
+
+    states = look()
     if not console.is_terminal:
         lines = view.Lines(console, manifest)
         lines.show(states)
         while _is_under_way(states):
             time.sleep(pause)
-            states = read_states(grid, manifest, cells)
+            states = look()
             lines.show(states)
         return states
     with Live(view.table(manifest, states), console=console, refresh_per_second=4) as live:
         while _is_under_way(states):
             time.sleep(pause)
-            states = read_states(grid, manifest, cells)
+            states = look()
             live.update(view.table(manifest, states))
     return states
 

@@ -53,6 +53,7 @@ def work(
     claims.leave_to_parent()
     for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
         signal.signal(number, ranks.stop_before_start)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ranks.SIGNALS)  # as they were when it was forked
     ranks.end_with(parent)
     os.environ.update(environment)
     _redirect(run / OUTPUT)

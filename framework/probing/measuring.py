@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from framework.configuration import Resolved
+from framework.distribution import trees
 from framework.errors import UserError
 from framework.probing import fingerprints as at
 from framework.probing.fingerprints import Fingerprint
@@ -125,8 +126,7 @@ def _train(to: Fingerprint, trainer: Trainer, loss: WatchedLoss, batches: Batche
         to.add(at.DATA, f"x0 {step}", batch.x0)
         to.add(at.DATA, f"labels {step}", batch.labels)
         to.add(at.NOISE, str(step), batch.noise)
-        if loss.terms is not None:
-            observe_terms(to, at.LOSSES if step == 1 else at.LATER, loss.terms, f"{step}/")
+        observe_terms(to, at.LOSSES if step == 1 else at.LATER, loss.taken(), f"{step}/")
     for hook in hooks:
         hook.remove()
     to.add_all(at.WEIGHTS, "", trainer.model.named_parameters())
@@ -151,10 +151,10 @@ def _watch_gradients(to: Fingerprint, trainer: Trainer) -> list[torch.utils.hook
 
 
 def _optimizer_state(trainer: Trainer) -> Iterator[tuple[str, Tensor]]:
-    for index, state in trainer.optimizer.state_dict()["state"].items():
-        for name, value in state.items():
-            if isinstance(value, Tensor):
-                yield f"{index}/{name}", value
+    """Yield the tensors of the optimizer's state, in whatever form it keeps that."""
+    found: dict[str, object] = {}
+    trees.mapped(trainer.optimizer.state_dict(), found.setdefault)
+    yield from ((name, value) for name, value in found.items() if isinstance(value, Tensor))
 
 
 def _sample(

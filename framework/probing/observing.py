@@ -29,13 +29,13 @@ MOST_ELEMENTS = 2**20  # of one tensor of many draws
 
 
 class WatchedLoss:
-    """Passes everything through and keeps the last terms; `scale` amplifies the gradient."""
+    """Passes everything through and keeps the terms of a step; `scale` amplifies the gradient."""
 
     def __init__(self, loss: Loss) -> None:
         self.flow_map, self.guidance = loss.flow_map, loss.guidance
         self.scale = 1.0
-        self.terms: LossTerms | None = None
         self._loss = loss
+        self._terms: list[LossTerms] = []
 
     def averages(self) -> Mapping[str, WeightAverage]:
         """Return the loss's own."""
@@ -43,8 +43,15 @@ class WatchedLoss:
 
     def __call__(self, batch: Batch, evaluate: Evaluate) -> LossTerms:
         """Return the loss's own terms, with the total scaled."""
-        self.terms = self._loss(batch, evaluate)
-        return replace(self.terms, total=self.terms.total * self.scale)
+        terms = self._loss(batch, evaluate)
+        self._terms.append(terms)
+        return replace(terms, total=terms.total * self.scale)
+
+    def taken(self) -> LossTerms:
+        """Return the terms of all samples since the last time, in however many micro-batches."""
+        terms, self._terms = self._terms, []
+        total = torch.cat([each.total.detach() for each in terms])
+        return LossTerms(total, {n: torch.cat([e.parts[n] for e in terms]) for n in terms[0].parts})
 
 
 def observe_draws(to: Fingerprint, loss: Loss, batch: Batch, streams: Streams) -> None:

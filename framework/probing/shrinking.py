@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from framework.configuration import Binding, Configuration, Key, Origin, Resolved, Value
@@ -15,15 +16,18 @@ BATCH_STEP = 8
 def shrink(variants: Sequence[Resolved], probe: Mapping[str, Value]) -> list[Resolved]:
     """Return runs with `grid.probe` bound, on the CPU, not compiled, with small batches.
 
-    Batch sizes that differ go on differing, in the same order. Reduced precision and weights to
-    start from are left out unless they are what differs.
+    Batch sizes that differ go on differing, in the same order. Micro-batches, reduced precision and
+    weights to start from are left out unless they are what differs.
 
     Raises:
         UserError: `grid.probe` binds what the runs differ in, or what none of them uses.
     """
-    sizes = sorted({int(run.settings["train.batch_size"]) for run in variants})
-    small = {size: min(size, BATCH + BATCH_STEP * rank) for rank, size in enumerate(sizes)}
     fixed: dict[str, Value] = {"train.device": "cpu", "train.compile": False}
+    pieces = {int(run.settings["train.accumulation"]) for run in variants}
+    if len(pieces) == 1:
+        fixed["train.accumulation"] = 1
+        pieces = {1}
+    small = _small_batches({int(run.settings["train.batch_size"]) for run in variants}, pieces)
     if len({run.settings["train.precision"] for run in variants}) == 1:
         fixed["train.precision"] = "fp32"
     if len({run.settings["train.start"] for run in variants}) == 1:
@@ -40,6 +44,13 @@ def shrink(variants: Sequence[Resolved], probe: Mapping[str, Value]) -> list[Res
         raise UserError(f"{ORIGIN} binds {min(map(str, unused))}, which no arm uses: remove it")
     _check_still_differ(variants, shrunk, probe)
     return shrunk
+
+
+def _small_batches(sizes: set[int], pieces: set[int]) -> dict[int, int]:
+    """Return a small batch size for each; each number of pieces divides those that are smaller."""
+    step = math.lcm(BATCH_STEP, *pieces)
+    least = -(-BATCH // step) * step
+    return {size: min(size, least + step * rank) for rank, size in enumerate(sorted(sizes))}
 
 
 def explicit(run: Resolved) -> Configuration:

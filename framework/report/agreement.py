@@ -7,6 +7,8 @@ from .grid_results import GridResults
 TOLERANCE = 0.05
 """How far the interval of a difference may reach for arms to agree, as a share of the baseline."""
 
+DIFFERS = "differs but should agree"
+
 
 def with_agreement(
     grid: GridResults, baseline: str | None, ranking: pd.DataFrame, notes: list[str]
@@ -15,12 +17,13 @@ def with_agreement(
 
     An arm 'agrees' where its scores are the baseline's, or where the interval of its paired
     difference lies within TOLERANCE of the baseline's mean. It 'differs but should agree' where
-    the difference is sure, or the same in all seeds. Otherwise nothing can be told.
+    the difference is sure, or the same in all seeds, or where one of both lost runs that the other
+    did not. Otherwise nothing can be told.
 
     Args:
         grid: what is equivalent, and the arms' settings.
         baseline: the arm compared with; None where there is none.
-        ranking: index arm; columns mean, difference, low, high, pairs and verdict.
+        ranking: index arm; columns mean, difference, low, high, pairs, verdict, diverged, broken.
         notes: what a reader must know; the tolerance is added where it was used.
     """
     if not grid.equivalent or baseline is None:
@@ -29,10 +32,15 @@ def with_agreement(
     reference = settings[baseline]
     tolerance = TOLERANCE * abs(float(ranking["mean"][baseline]))
     words = ranking["verdict"].astype(object)
+    lost = ranking["diverged"] + ranking["broken"]
     reworded = False
     for arm in ranking.index.drop(baseline):
         changed = {b for b, value in settings[str(arm)].items() if value != reference.get(b, value)}
-        if changed and changed <= set(grid.equivalent) and isinstance(words[arm], str):
+        if not changed or not changed <= set(grid.equivalent):
+            continue
+        if lost[arm] != lost[baseline]:
+            words[arm] = DIFFERS
+        elif isinstance(words[arm], str):
             words[arm] = _word(ranking.T[arm], tolerance)
             reworded = True
     if reworded:
@@ -47,7 +55,7 @@ def _word(row: pd.Series, tolerance: float) -> str:
     """Return the verdict on one arm that has to agree."""
     word = str(row["verdict"])
     if word.startswith(("better", "worse", "cannot tell: the same")):
-        return "differs but should agree"
+        return DIFFERS
     if word.startswith("identical") or max(-row["low"], row["high"]) <= tolerance:
         return "agrees"
     if row["pairs"] < 2:

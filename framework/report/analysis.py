@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from framework.errors import UserError, nearest
@@ -26,6 +27,9 @@ from .tuned import choose, chosen_of, keep, reduced, with_scores
 
 BASELINE = "baseline"
 """What a baseline is called that is no other arm of its grid."""
+
+SURVIVORS = ", but of surviving runs only"
+"""What is said of a difference in favour of the arm that lost more runs."""
 
 MOST_OTHERS = 5
 """Metrics shown beside the one ranked by."""
@@ -115,30 +119,40 @@ def analyse(
     notes = [*selection.notes, *scores.notes, *grid.warnings]
     tuning = choose(grid, scores, selection.direction)
     compared, chosen, scores = reduced(grid, tuning), keep(runs, tuning), chosen_of(scores, tuning)
-    if tuning is not None:
-        notes.append(
-            f"Arms are compared at the best of up to {tuning['tried'].max()} tuned settings, "
-            "chosen on the same seeds: slightly flattering, the more so the more were tried."
-        )
+    notes += _flattered(tuning)
     known = scores.final.dropna(subset="value")
     baseline = _baseline(grid, known, notes, elsewhere=w is not None)
-    if known.groupby("seed")["arm"].nunique().nunique() > 1:
+    if score_matrix(known).isna().any(axis=None):
         notes.append(
             "Arms have scores for different seeds: their means are not over the same ones, the "
             "paired differences are."
         )
     ranking = with_agreement(grid, baseline, _ranking(selection, scores, chosen, baseline), notes)
+    others = _others(compared, selection)
+    mixed = [note for other in others if len(other.full_names) > 1 for note in other.notes]
+    notes += [note for note in mixed if note not in notes]
     beside = None
     if against is not None:
-        table = _against(against, grid, selection, scores)
+        table, said = _against(against, grid, selection, scores)
         order = [arm for arm in ranking.index if arm in table.index]
         beside = table.loc[[*order, *table.index.drop(order)]]
+        notes += said
     return Analysis(
         grid, compared, selection, scores, baseline, ranking,
         _budgets(selection, scores, chosen, baseline),
-        _factorial(grid, scores.final), tuning, runs, notes, _others(compared, selection), beside,
+        _factorial(grid, scores.final), tuning, runs, notes, others, beside,
         against.name if against else "",
     )  # fmt: skip
+
+
+def _flattered(tuning: pd.DataFrame | None) -> list[str]:
+    """Say that a choice was made on what it is judged by, where one was made."""
+    if tuning is None:
+        return []
+    return [
+        f"Arms are compared at the best of up to {tuning['tried'].max()} tuned settings, "
+        "chosen on the same seeds: slightly flattering, the more so the more were tried."
+    ]
 
 
 def _baseline(
@@ -181,10 +195,19 @@ def _ranking(
     table = rank_arms(scores.final, runs, selection.direction)
     if baseline is not None:
         pairs = paired_differences(scores.final, baseline, selection.direction)
-        table = table.join(pairs.rename(columns={"sd": "difference_sd"}))
+        table = _of_survivors(table.join(pairs.rename(columns={"sd": "difference_sd"})), baseline)
     noise = noise_components(scores.blocks)[["evaluation_sd", "seed_sd", "blocks"]]
     seconds = scores.curves.groupby(["arm", "seed"], sort=False)["time"].max()
     return table.join(noise).join(seconds.groupby("arm", sort=False).mean().rename("seconds"))
+
+
+def _of_survivors(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Restrict verdicts in favour of the side that lost more runs: its survivors flatter it."""
+    lost = table["diverged"] + table["broken"]
+    more = np.sign(lost - lost[baseline])
+    words = table["verdict"].astype(object)
+    words[(more > 0) & (words == "better") | (more < 0) & (words == "worse")] += SURVIVORS
+    return table.assign(verdict=words)
 
 
 def _others(grid: GridResults, selection: Selection) -> list[Selection]:
@@ -234,15 +257,33 @@ def _factorial(grid: GridResults, final: pd.DataFrame) -> Factorial | None:
 
 def _against(
     other: GridResults, grid: GridResults, selection: Selection, scores: Scores
-) -> pd.DataFrame:
-    """Compare with another grid on the same metric, arm by arm, with what diverged in either."""
+) -> tuple[pd.DataFrame, list[str]]:
+    """Compare with another grid on the same metric, arm by arm, with what diverged in either.
+
+    Returns:
+        The columns of `compare_grids`, and what a reader must know of the other grid's scores.
+    """
     theirs = select(other, selection.metric, selection.nfe, selection.w)
     earlier = score_runs(other, theirs)
-    before = keep(earlier.final, choose(other, earlier, selection.direction))
+    tuning = choose(other, earlier, selection.direction)
+    before = keep(earlier.final, tuning)
     table = compare_grids(before, scores.final, selection.direction)
     table = table.reindex(pd.unique(pd.Series([*table.index, *grid.arm_names, *other.arm_names])))
     words = table["verdict"].fillna("no score in either")
     for runs, when in ((other.runs, "before"), (grid.runs, "after")):
         lost = Counter(map(str, runs[runs["state"] == "diverged"]["arm"]))
         words += [f"; {lost[arm]} diverged {when}" if arm in lost else "" for arm in table.index]
-    return table.assign(verdict=words)
+    told = [*theirs.notes, *earlier.notes, *other.warnings, *_flattered(tuning)]
+    notes = [f"{other.name}: {note}" for note in told if note not in selection.notes]
+    ours, before_us = _read_as(selection, scores), _read_as(theirs, earlier)
+    unlike = [f"{k} {before_us[k]} against {v}" for k, v in ours.items() if before_us[k] != v]
+    if unlike:
+        notes.append(f"{other.name} was read otherwise than {grid.name}: {'; '.join(unlike)}.")
+    return table.assign(verdict=words), notes
+
+
+def _read_as(selection: Selection, scores: Scores) -> dict[str, str]:
+    """What scores were measured with, and at which steps, as text."""
+    steps = sorted(scores.final["step"].unique())
+    names = {"metric": ", ".join(selection.full_names)}
+    return {**names, **selection.under, "step": ", ".join(map(str, steps))}

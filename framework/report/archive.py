@@ -34,6 +34,7 @@ def write_archive(analysis: Analysis, path: Path) -> None:
         file.attrs["metric_names"] = json.dumps(analysis.selection.full_names)
         file.attrs["direction"] = analysis.selection.direction
         file.attrs["nfe"] = -1 if analysis.selection.nfe is None else analysis.selection.nfe
+        file.attrs["w"] = analysis.selection.under["w"]
         file.attrs["baseline"] = analysis.baseline or ""
         file.attrs["command"] = grid.command
         file.attrs["arms"] = json.dumps({arm.name: dict(arm.settings) for arm in grid.arms})

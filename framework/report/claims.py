@@ -126,11 +126,18 @@ def _read(grid: GridResults, claim: Claim) -> _Read:
     up = claim.relation in ("better", "higher")
     expected = (1.0 if up else -1.0) * (sign if judged else 1.0)
     p, more, lost = _losses(grid, claim, ends)
-    note = "; ".join(filter(None, (lost, _uncommon(claim, matrix, final))))
+    unpaired = "" if lost else _unpaired(grid, final)
+    note = "; ".join(filter(None, (lost, unpaired, _uncommon(claim, matrix, final))))
     arm, than = matrix.T[claim.arm], matrix.T[claim.than]
     if not judged:
         return _Read(claim, arm, than, expected, note=note)
     return _Read(claim, arm, than, expected, p, -sign * more, note)
+
+
+def _unpaired(grid: GridResults, final: pd.DataFrame) -> str:
+    """Say how many seeds both sides have a score of, unless all; of failed runs there is none."""
+    pairs = int(final.notna().all().sum())
+    return f"paired in {pairs} of {len(grid.seeds)} seeds" if pairs < len(grid.seeds) else ""
 
 
 def _uncommon(claim: Claim, matrix: pd.DataFrame, final: pd.DataFrame) -> str:
@@ -199,6 +206,8 @@ def _bound(grid: GridResults, claim: Claim) -> Outcome:
         f"holds at {held} of {len(both)} evaluations; "
         f"smallest factor {(known['above'] / known['below']).min():.3g}"
     )
+    if alone := len(below.index.symmetric_difference(above.index)):
+        note += f"; of one of both only: {alone}"
     if lost := len(both) - len(known):
         note += f"; without a number: {lost}"
     verdict: Verdict = "opposite direction" if held < len(known) else "same direction"

@@ -57,6 +57,11 @@ class Content:
     against: list[tuple[str, ...]]
     noise: str
 
+    @property
+    def uneven(self) -> bool:
+        """Whether a mean is over fewer than all seeds."""
+        return bool((self.analysis.ranking["n"] < len(self.analysis.grid.seeds)).any())
+
     def forest(self, row: Row) -> Markup:
         """Draw a row's difference for a table cell."""
         return forest_cell(row, self.span) if self.span else Markup("")

@@ -32,7 +32,7 @@ def _passed(grid: GridResults) -> float:
     for launch in reversed(manifest.submissions if manifest else []):
         cells = {cell for job in launch.jobs for cell in job.cells} - later
         beats = [outcomes.read(grid.directory / cell) for cell in cells]
-        ends = [float(beat.get("updated") or 0.0) for beat in beats]
+        ends = [outcomes.updated(beat) for beat in beats]
         passed += max([end - launch.created for end in ends if end > launch.created], default=0.0)
         later |= cells
     return passed

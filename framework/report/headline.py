@@ -68,6 +68,8 @@ def _claim(analysis: Analysis, leader: str, places: int) -> str:
     if leader == analysis.baseline:
         return f"It is the baseline; {_rivals(analysis.ranking.drop(index=leader))}."
     row = analysis.ranking.T[leader]
+    if not row["pairs"]:
+        return f"It has no seed in common with {the_baseline(analysis.baseline)}."
     size = fixed(abs(row["difference"]), places)
     side = "lower" if row["difference"] < 0 else "higher"
     words = f"{size} {side} than {the_baseline(analysis.baseline)}"
@@ -104,9 +106,11 @@ def _runner_up(analysis: Analysis, arms: list[str], places: int) -> str:
         return ""
     direction = analysis.selection.direction
     pair = paired_differences(analysis.scores.final, leader, direction).T[second]
-    gain = -orient(direction) * pair["difference"]
+    if not pair["pairs"]:
+        return f"It has no seed in common with {second}: not a clear lead."
+    gain, *ends = (-orient(direction) * pair[name] for name in ("difference", "low", "high"))
     size = fixed(abs(gain), places)
-    span = f"{fixed(-pair['high'], places, True)} to {fixed(-pair['low'], places, True)}"
+    span = f"{fixed(min(ends), places, True)} to {fixed(max(ends), places, True)}"
     place = "Ahead of" if gain >= 0 else "On the seeds that both have, behind"
     if not math.isfinite(pair["p"]):
         return f"{place} {second} by {size}, {_few(int(pair['pairs']))}: not a clear lead."

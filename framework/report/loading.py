@@ -1,7 +1,7 @@
 """From a grid's folder to what a report is made from."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -74,6 +74,7 @@ def load_grid(directory: Path) -> GridResults:
     if manifest is None:
         runs = found_runs(directory, frame)
         arms = _arms_of(runs, frame)
+        said += _twice(runs, list(folders.values()))
     else:
         firsts = frame.drop_duplicates("run")
         commits = dict(zip(firsts["run"].map(folders), firsts["commit"], strict=True))
@@ -119,6 +120,17 @@ def _placed(frame: pd.DataFrame, folders: Mapping[str, str], runs: pd.DataFrame)
         frame[column] = frame[column].astype(float)
     frame["time"] -= frame.groupby(codes)["time"].transform("min")
     return frame
+
+
+def _twice(runs: pd.DataFrame, folders: Sequence[str]) -> list[str]:
+    """Say which folders are left out because a later one is of the same arm and seed."""
+    out = sorted(set(folders) - set(runs["directory"]))
+    if not out:
+        return []
+    return [
+        f"Left out, as another run here has the same arm and seed: {out[0]}"
+        + (f" and {len(out) - 1} more." if len(out) > 1 else ".")
+    ]
 
 
 def _arms_of(runs: pd.DataFrame, frame: pd.DataFrame) -> tuple[Arm, ...]:

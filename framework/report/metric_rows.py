@@ -43,8 +43,19 @@ def metric_by_nfe(analysis: Analysis, selection: Selection) -> pd.DataFrame:
     return spread.drop(columns="size").rename(columns={"std": "sd", "count": "n"})
 
 
+def _missing(n: int, broken: int, scored: int) -> str:
+    """Say which of an arm's scored runs a mean does not know of."""
+    lacks = [f"{n + broken} of {scored} runs"] if n + broken < scored else []
+    lacks += [f"{broken} without a number"] if broken else []
+    return f" ({', '.join(lacks)})" if lacks else ""
+
+
 def metric_table(analysis: Analysis) -> MetricTable:
-    """Lay out every evaluated metric, arms in the order of the ranking."""
+    """Lay out every evaluated metric, arms in the order of the ranking.
+
+    A cell whose mean knows of fewer runs than the arm has in the ranking says of how many.
+    """
+    scored = analysis.scores.final["arm"].value_counts()
     heads: list[str] = []
     columns: list[dict[str, str]] = []
     for selection in (analysis.selection, *analysis.others):
@@ -58,7 +69,7 @@ def metric_table(analysis: Analysis) -> MetricTable:
             columns.append(
                 {
                     str(row["arm"]): with_spread(row["mean"], row["sd"], places)
-                    + (f" ({row['broken']} without a number)" if row["broken"] else "")
+                    + _missing(row["n"], row["broken"], int(scored[row["arm"]]))
                     for row in rows.to_dict("records")
                 }
             )

@@ -12,11 +12,10 @@ import numpy as np
 from framework.errors import UserError
 from framework.results import read_run
 from framework.results.names import plain_metric
-from framework.training.drawing import Wanted, images_of
+from framework.training.drawing import Wanted, images_of, weight_of
 from framework.training.pictures import Images
 from framework.training.real import held_out_pictures, held_out_scores
 from framework.training.restored import Restored
-from framework.training.weights import EVALUATION
 
 from .figures.style import INK, SETTINGS, SOFT, canvas
 
@@ -45,7 +44,7 @@ def write_poster(run: Restored, wanted: Wanted, path: Path) -> None:
     for asked in wanted.nfe or run.experiment.evaluation.counts:
         images, nfe = images_of(run, wanted, classes, asked)
         title = f"{nfe} evaluation{'s' if nfe > 1 else ''}"
-        panels.append(Panel(title, _recorded(run, nfe), images))
+        panels.append(Panel(title, _recorded(run, wanted, nfe), images))
     real = [(score.name, score.value) for score in held_out_scores(run)]
     pictures = held_out_pictures(run.experiment.train.dataset, classes, wanted.count)
     panels.append(Panel("real test images", _shown(real), pictures))
@@ -55,10 +54,11 @@ def write_poster(run: Restored, wanted: Wanted, path: Path) -> None:
         raise UserError(f"{path}: {error.strerror}: choose another --poster") from error
 
 
-def _recorded(run: Restored, nfe: int) -> str:
-    """Return the scores at the checkpoint's step, of the most samples that were measured."""
+def _recorded(run: Restored, wanted: Wanted, nfe: int) -> str:
+    """Return what was measured as is drawn, at the checkpoint's step, of the most samples."""
     rows = read_run(run.directory).evaluations
-    rows = rows[(rows["step"] == run.step) & (rows["nfe"] == nfe) & (rows["weights"] == EVALUATION)]
+    rows = rows[(rows["step"] == run.step) & (rows["nfe"] == nfe)]
+    rows = rows[(rows["weights"] == wanted.weights) & (rows["w"] == weight_of(run, wanted))]
     rows = rows[rows["samples"] == rows["samples"].max()]
     means = rows.groupby("metric", sort=False)["value"].mean()
     return _shown(zip(map(str, means.index), means, strict=True))

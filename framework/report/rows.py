@@ -98,6 +98,8 @@ def _runs(row: pd.Series) -> str:
     """Count the runs by state: '5/5', or '4/5, 1 diverged'."""
     others = [f"{int(row[s])} {s}" for s in STATES if row[s] and s != "done"]
     others += [f"{int(row['broken'])} without a number"] if row["broken"] else []
+    unscored = int(row["done"] - row["n"] - row["broken"])  # below 0 where running ones have scores
+    others += [f"{unscored} without a score"] if unscored > 0 else []
     return ", ".join([f"{int(row['done'])}/{int(row['runs'])}", *others])
 
 

@@ -37,21 +37,26 @@ SUMMARIES: dict[str, Callable[[Floats], float]] = {
 
 
 def curves(grid: GridResults, tag: str) -> pd.DataFrame:
-    """Return the finite values of a scalar: columns arm, seed, step, value; ordered.
+    """Return the values of a scalar: columns arm, seed, step, value; ordered, NaN for infinities.
 
     Raises:
         UserError: no run logged it.
     """
     scalars = grid.frame[grid.frame["kind"] == "scalar"]
-    rows = scalars[(scalars["metric"] == tag).to_numpy() & np.isfinite(scalars["value"])]
-    if rows.empty:
+    rows = scalars[(scalars["metric"] == tag).to_numpy()]
+    finite = np.isfinite(rows["value"])
+    if not finite.any():
         known = [str(name) for name in scalars["metric"].unique()]
         raise UserError(f"{grid.directory}: no run logged '{tag}'{nearest(tag, known)}")
+    rows = rows.assign(value=rows["value"].where(finite))
     return rows[["arm", "seed", "step", "value"]].astype({"arm": object}).sort_values("step")
 
 
 def scalar_scores(grid: GridResults, tag: str, summary: str) -> pd.DataFrame:
     """Return one number a finished run for a scalar's curve after the warm-up.
+
+    A curve with a point there that is no finite number has none either: the others alone would
+    flatter the run.
 
     Returns:
         Columns arm, seed, value.

@@ -40,10 +40,10 @@ class Scores:
 def score_runs(grid: GridResults, selection: Selection) -> Scores:
     """Take each finished run's metric at its last evaluation.
 
-    Finished runs of different lengths are compared at the last step that all have, unless the
-    grid varies the number of steps. While none has finished, running ones are compared there.
-    Diverged runs have no score. One block of an evaluation that is no finite number makes it all
-    NaN: the others alone would flatter the run.
+    Finished runs of different lengths are compared at the last step that all have; where the grid
+    varies the number of steps, at the last that all of their arm have. While none has finished,
+    running ones are compared there. Diverged runs have no score. One block of an evaluation that is
+    no finite number makes it all NaN: the others alone would flatter the run.
     """
     rows = _with_costs(selection.at_nfe(), grid.runs)
     finished = rows["state"] == "done"
@@ -51,7 +51,8 @@ def score_runs(grid: GridResults, selection: Selection) -> Scores:
     rows = rows[rows["state"] != "diverged"] if provisional else rows[finished]
     notes = []
     if provisional and len(rows):
-        notes.append("No run has finished: these are running ones, and will change.")
+        states = ", ".join(rows["state"].astype(str).unique())
+        notes.append(f"No run has finished: these are {states}, and their scores may change.")
     curves = _curves(rows)
     last = curves.groupby(RUN, sort=False)["step"].max()
     varied = any(binding.endswith("train.steps") for arm in grid.arms for binding in arm.settings)
@@ -64,7 +65,14 @@ def score_runs(grid: GridResults, selection: Selection) -> Scores:
         notes.append(f"Runs are of different lengths: interpolated at step {step}.")
         final = _interpolated(curves, step)
         return _scores(final, rows.iloc[:0], curves, provisional, notes)
-    at_end = rows["step"] == rows.groupby(RUN, sort=False)["step"].transform("max")
+    ends = last.groupby(["arm", "variant"], sort=False).agg(["min", "max"])
+    uneven = ends[ends["min"] < ends["max"]]
+    notes += [
+        f"Runs of {' '.join(filter(None, (arm, variant)))} are of different lengths: read at step "
+        f"{step}."
+        for arm, variant, step in uneven["min"].reset_index().itertuples(index=False)
+    ]
+    at_end = rows["step"] == ends["min"].reindex(rows.set_index(["arm", "variant"]).index).array
     return _scores(_mean(rows[at_end]), rows[at_end], curves, provisional, notes)
 
 
@@ -115,10 +123,11 @@ def _mean(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _interpolated(curves: pd.DataFrame, step: int) -> pd.DataFrame:
-    """Scores at a step that not every run evaluated."""
+    """Scores at a step that not every run evaluated; none for runs first evaluated beyond it."""
+    around = curves[curves.groupby(RUN, sort=False)["step"].transform("min") <= step]
     parts = [
         at_budget(rows, "step", step).scores.assign(variant=variant, step=step)
-        for variant, rows in curves.groupby("variant", sort=False)
+        for variant, rows in around.groupby("variant", sort=False)
     ]
     return pd.concat(parts, ignore_index=True)[[*RUN, "step", "value"]]
 

@@ -1,5 +1,6 @@
 """Which of everything that a grid logged its ranking stands on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -30,6 +31,7 @@ class Selection:
         rows: COLUMNS, at every NFE; one row a block of an evaluation.
         notes: what was chosen and why, in sentences.
         w: guidance weight that was asked for.
+        under: what the rows were measured with: CONDITIONS and numbers of samples, as text.
     """
 
     metric: str
@@ -39,6 +41,7 @@ class Selection:
     rows: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     w: float | None = None
+    under: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -89,7 +92,15 @@ def select(
     chosen = _choose_nfe(frame, grid.metric_nfe if nfe is None else nfe, name, nfe, bool(metric))
     rows = frame[COLUMNS].astype({"arm": object, "variant": object}).reset_index(drop=True)
     direction = _direction(frame, name, notes)
-    return Selection(plain_metric(name), full_names, chosen, direction, rows, notes, w)
+    under = {column: _values(frame[column]) for column in (*CONDITIONS, "samples")}
+    return Selection(plain_metric(name), full_names, chosen, direction, rows, notes, w, under)
+
+
+def _values(column: pd.Series) -> str:
+    """Return all values of a column as text."""
+    known = sorted(column.dropna().unique())
+    texts = [value if isinstance(value, str) else f"{value:g}" for value in known]
+    return ", ".join(texts) or "none"
 
 
 def _choose_metric(grid: GridResults, metric: str | None) -> tuple[str, str]:

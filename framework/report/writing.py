@@ -71,5 +71,6 @@ def csv_table(analysis: Analysis) -> pd.DataFrame:
         ]
     table.insert(1, "metric", analysis.selection.metric)
     table.insert(2, "nfe", analysis.selection.nfe)
+    table.insert(3, "w", analysis.selection.under["w"])
     table["directories"] = table["arm"].map(folders)
     return pd.concat([table, varied], axis=1)

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from framework.errors import UserError
@@ -48,9 +48,14 @@ def leave_to_parent() -> None:
     _descriptors.clear()
 
 
-def claim(run: Path) -> AbstractContextManager[bool]:
-    """Claim a run's folder: `with claim(run) as mine`."""
-    return hold(run / LOCK)
+@contextmanager
+def claim(run: Path) -> Iterator[bool]:
+    """Claim a run's folder: `with claim(run) as mine`. One that is gone is nobody's."""
+    if not run.is_dir():
+        yield False
+        return
+    with hold(run / LOCK) as mine:
+        yield mine
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import time
@@ -29,11 +30,11 @@ class State(StrEnum):
 class Heartbeat:
     """What a run says of itself.
 
-    `seconds` counts time spent stepping over all attempts; `updated` is a Unix time; `cause` says
-    why a run failed, diverged or stopped, `diverged_step` where, and `origin` what first was not
-    finite there; `flops_per_step` are the floating-point operations of an update
-    (`flops.flops_per_step`), 0.0 where they are not known; `memory` is the most bytes that were
-    allocated on the GPU, 0 on a CPU.
+    `seconds` counts time spent stepping up to `step`, over all attempts but without steps that were
+    lost and repeated; `updated` is a Unix time; `cause` says why a run failed, diverged or stopped,
+    `diverged_step` where, and `origin` what first was not finite there; `flops_per_step` are the
+    floating-point operations of an update (`flops.flops_per_step`), 0.0 where they are not known;
+    `memory` is the most bytes that were allocated on the GPU, 0 on a CPU.
     """
 
     state: State = State.QUEUED
@@ -61,6 +62,7 @@ class Pulse:
     def __init__(self, directory: Path, heartbeat: Heartbeat) -> None:
         self._path = directory / outcomes.FILE
         self.now = heartbeat
+        self._written = -math.inf  # by a clock that nobody sets back
 
     def beat(self, force: bool = False) -> None:
         """Write the heartbeat if the last one is old enough, or if forced.
@@ -68,8 +70,9 @@ class Pulse:
         What is forced outlives a crash of the machine. Beats between do without: waiting for the
         disk each second would take a percent of the time.
         """
-        if not force and time.time() - self.now.updated < self.INTERVAL_SECONDS:
+        if not force and time.monotonic() - self._written < self.INTERVAL_SECONDS:
             return
+        self._written = time.monotonic()
         self.now.updated = time.time()
         publish(self._path, json.dumps(asdict(self.now)), durable=force)
 

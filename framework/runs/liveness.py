@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from framework.runs import claims
+from framework.runs import claims, outcomes
 
 SILENT_SECONDS = 120.0  # a run on another host that says nothing for so long is asked about
 
@@ -43,4 +43,4 @@ def _is_elsewhere(beat: Mapping[str, Any]) -> bool:
 
 
 def _is_silent(beat: Mapping[str, Any]) -> bool:
-    return time.time() - float(beat.get("updated") or 0.0) > SILENT_SECONDS
+    return time.time() - outcomes.updated(beat) > SILENT_SECONDS

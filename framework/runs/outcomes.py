@@ -20,7 +20,7 @@ ENDED = frozenset({"done", "failed", "diverged"})
 FAILURE = "failure.txt"
 CANCELLED = "cancelled"
 STOP = "stop"
-"""A file in a run's folder: the job that runs it, with others, is to stop this run."""
+"""A file in a run's folder: its job is to stop this run. The next launch of the run removes it."""
 KILLED = "killed by SIGKILL"
 STOPPING = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
@@ -34,19 +34,33 @@ def read(run: Path) -> dict[str, Any]:
     return beat if isinstance(beat, dict) else {}
 
 
-def record(run: Path, state: str, cause: str) -> None:
-    """Write the outcome of a run that cannot do so any more; the caller has claimed it."""
+def updated(beat: Mapping[str, Any]) -> float:
+    """Return when a heartbeat was written (Unix time), 0 if there is none."""
+    return float(beat.get("updated") or 0.0)
+
+
+def record(run: Path, state: str, cause: str, when: float | None = None) -> None:
+    """Write the outcome of a run that cannot do so any more; the caller has claimed it.
+
+    It is dated now, unless a time is given.
+    """
     nobody = {"step": 0, "steps": 0, "pid": os.getpid(), "host": socket.gethostname()}
-    beat = {**nobody, **read(run), "state": state, "cause": cause, "updated": time.time()}
+    dated = time.time() if when is None else when
+    beat = {**nobody, **read(run), "state": state, "cause": cause, "updated": dated}
     publish(run / FILE, json.dumps(beat))
 
 
-def cancel(run: Path) -> bool:
-    """Mark a run as cancelled; return whether no process had claimed it."""
+def cancel(run: Path, created: float) -> bool:
+    """Mark a run of a submission of that time as cancelled; return whether it is.
+
+    It is not if a process has claimed it, or if it has ended since then. It is cancelled as of its
+    submission, or of its last word since: clocks of hosts differ, and a next one may be under way.
+    """
     with claims.claim(run) as mine:
-        if mine:
-            record(run, "stopped", CANCELLED)
-    return mine
+        wanted = mine and is_wanted(run, created)
+        if wanted:
+            record(run, "stopped", CANCELLED, max(created, updated(read(run))))
+    return wanted
 
 
 def blame(run: Path, cause: str) -> None:
@@ -55,13 +69,18 @@ def blame(run: Path, cause: str) -> None:
     record(run, "failed", cause)
 
 
-def conclude(run: Path, code: int) -> str:
-    """Return how a run ended whose process exited with `code`, written down if it could not."""
-    state = str(read(run).get("state", "queued"))
-    if state not in ("queued", "running"):
+def conclude(run: Path, code: int, before: Mapping[str, Any] | None = None) -> str:
+    """Return how a run ended whose process exited with `code`, written down if it could not.
+
+    Its heartbeat from `before` it began says how an earlier attempt ended.
+    """
+    beat = read(run)
+    silent = bool(code and beat) and beat == before
+    state = str(beat.get("state", "queued"))
+    if state not in ("queued", "running") and not silent:
         return state
     number = -code if code < 0 else code - 128
-    if found := failure(run):
+    if not silent and (found := failure(run)):
         state, cause = "failed", found
     elif number in list(STOPPING):
         state, cause = "stopped", f"killed by {signal.Signals(number).name}"
@@ -79,7 +98,6 @@ def conclude(run: Path, code: int) -> str:
 def reset(run: Path) -> None:
     """Forget how the last attempt at a run ended; the caller has claimed it."""
     (run / FAILURE).unlink(missing_ok=True)
-    (run / STOP).unlink(missing_ok=True)
     if read(run):
         record(run, "queued", "")
 
@@ -95,7 +113,7 @@ def is_wanted(run: Path, created: float) -> bool:
 def is_over(beat: Mapping[str, Any], created: float) -> bool:
     """Return whether a heartbeat says that its run ended, or was cancelled, since a time."""
     over = beat.get("state") in ENDED or beat.get("cause") == CANCELLED
-    return over and bool(beat.get("updated", 0.0) >= created)
+    return over and updated(beat) >= created
 
 
 def failure(run: Path) -> str:

@@ -11,7 +11,7 @@ def noise_components(blocks: pd.DataFrame) -> pd.DataFrame:
     estimates the block variance v_e, and the variance of the runs' means estimates
     v_seed + v_e / b; hence v_seed by difference, floored at zero (Searle, Casella and McCulloch,
     Variance Components, 1992, sec. 3.5). Runs with different numbers of blocks take their own
-    v_e / b, averaged.
+    v_e / b, averaged. Blocks without a number tell nothing of either noise and are left out.
 
     Args:
         blocks: columns arm, seed, block, value; one row a disjoint block of samples of one run.
@@ -21,7 +21,8 @@ def noise_components(blocks: pd.DataFrame) -> pd.DataFrame:
         block_sd (of one block), seed_sd (NaN below two runs; the block noise taken out where it
         is known), total_sd (of runs' means), runs, blocks (mean a run).
     """
-    runs = blocks.astype({"arm": object}).groupby(["arm", "seed"], sort=False)["value"]
+    known = blocks.dropna(subset="value").astype({"arm": object})
+    runs = known.groupby(["arm", "seed"], sort=False)["value"]
     each = pd.DataFrame({"mean": runs.mean(), "n": runs.count(), "within": runs.var(ddof=1)})
     each["freedom"] = (each["n"] - 1).clip(lower=0)
     each["squares"] = each["within"].fillna(0.0) * each["freedom"]

@@ -9,9 +9,10 @@ def best_variants(runs: pd.DataFrame, direction: Direction) -> pd.DataFrame:
     """Choose every arm's best variant by its mean over seeds, and count the search.
 
     A variant that lost runs, diverged or finished without a number for a score, is chosen only
-    when all have. The choice is made on the
-    same seeds that are then reported, so the chosen mean is slightly too good, the more so the
-    more variants an arm tried; `tried` says how many, and the report prints it.
+    when all have; so is one with scores of fewer of its runs, as its seeds may be the easy ones.
+    The choice is made on the same seeds that are then reported, so the chosen mean is slightly too
+    good, the more so the more variants an arm tried; `tried` says how many, and the report prints
+    it.
 
     Args:
         runs: columns arm, variant, seed, state, value (NaN without a score), seconds.
@@ -23,13 +24,14 @@ def best_variants(runs: pd.DataFrame, direction: Direction) -> pd.DataFrame:
     """
     text = runs.astype({"arm": object, "variant": object})
     lost = (text["state"] == "diverged") | ((text["state"] == "done") & text["value"].isna())
-    each = text.assign(lost=lost).groupby(["arm", "variant"], sort=False)
-    variants = each.agg(
-        mean=("value", "mean"), lost=("lost", "mean"), seconds=("seconds", "sum")
-    ).reset_index()
+    each = text.assign(lost=lost, missing=text["value"].isna())
+    variants = each.groupby(["arm", "variant"], sort=False).agg(
+        mean=("value", "mean"), lost=("lost", "mean"), missing=("missing", "mean"),
+        seconds=("seconds", "sum"),
+    ).reset_index()  # fmt: skip
     variants["unscored"] = variants["mean"].isna()
     variants["loss"] = -orient(direction) * variants["mean"]
-    ordered = variants.sort_values(["unscored", "lost", "loss"], kind="stable")
+    ordered = variants.sort_values(["unscored", "lost", "missing", "loss"], kind="stable")
     chosen = ordered.drop_duplicates("arm").set_index("arm")
     arms = variants.groupby("arm", sort=False)
     return pd.DataFrame(

@@ -14,10 +14,16 @@ from typing import Any
 from framework import plugins, registry
 from framework.errors import UserError, a, nearest
 from framework.kinds import KINDS
-from framework.testing import data, learning, networks, sampling
+from framework.testing import data, learning, networks, optimizing, sampling
 from framework.testing.building import build, settle
 
-_CHECKS = {**networks.CHECKS, **learning.CHECKS, **data.CHECKS, **sampling.CHECKS}
+_CHECKS = {
+    **networks.CHECKS,
+    **learning.CHECKS,
+    **optimizing.CHECKS,
+    **data.CHECKS,
+    **sampling.CHECKS,
+}
 
 
 def check_component(kind: str, name: str, **arguments: Any) -> None:

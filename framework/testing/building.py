@@ -111,13 +111,18 @@ def build(component: Component, arguments: dict[str, Any]) -> tuple[Any, dict[st
     """Return an instance and what it was given.
 
     Raises:
-        UserError: an argument is not one of its own, or a required setting is missing.
+        UserError: an argument is not one of its own or of a wrong type, or a required setting is
+            missing.
     """
     kind = component.kind
     known = [*kind.given, *component.settings]
     stray = next((name for name in arguments if name not in known), None)
     if stray is not None:
         raise UserError(f"{component.selector} has no setting '{stray}'{nearest(stray, known)}")
+    for name, setting in component.settings.items():
+        problem = setting.problem(arguments[name]) if name in arguments else None
+        if problem:
+            raise UserError(f"{component.selector}.{name} = {arguments[name]!r}: {problem}")
     given = {name: arguments.get(name, found) for name, found in stand_ins(kind).items()}
     settings = {name: value for name, value in arguments.items() if name in component.settings}
     torch.manual_seed(0)

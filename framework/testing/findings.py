@@ -20,6 +20,15 @@ class Hint(str):
     __slots__ = ()
 
 
+class Still(Hint):
+    """A derivative by time that is zero where it should not be: nothing fails, and it is wrong.
+
+    Losses that ask for tangents would train on it.
+    """
+
+    __slots__ = ()
+
+
 def tensor(
     name: str, value: object, shape: Sequence[int], dtype: torch.dtype | None = None
 ) -> Findings:

@@ -1,19 +1,26 @@
-"""Checks of what trains a network."""
+"""Checks of what a network is trained on: losses, and what they draw and ask for."""
 
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from framework.answers import left_out
-from framework.evaluator import Evaluator
-from framework.protocols import Batch, Conditions, FoundWeights, LossTerms, Times
+from framework.answers import check_query
+from framework.errors import UserError
+from framework.evaluator import TRAINED, Evaluator
+from framework.protocols import (
+    Batch,
+    Conditions,
+    Evaluation,
+    LossTerms,
+    Query,
+    Times,
+)
 from framework.testing.building import BATCH, CLASSES, SHAPE
 from framework.testing.findings import Findings, Hint, tensor
 
@@ -94,89 +101,78 @@ def flow_map(scale: Any, given: Given) -> Findings:
 
 def loss(objective: Any, given: Given) -> Findings:
     """Check the loss of a tiny network: per sample, finite, with gradient; parts without."""
-    network = _Network()
     names = objective.averages()
-    averages = {name: copy.deepcopy(network) for name in names}
-    generator = torch.Generator().manual_seed(0)
-    x0, noise = torch.randn(2, BATCH, *SHAPE, generator=generator)
-    batch = Batch(x0, noise, torch.arange(BATCH) % CLASSES, CLASSES, _uniform)
-    terms = objective(batch, Evaluator(network, averages))
+    if not isinstance(names, Mapping):
+        yield f"averages() is a {type(names).__name__} instead of a mapping from names to averages"
+        return
+    try:
+        terms, network, averages = _tried(objective, names)
+    except UserError as error:
+        yield str(error)
+        return
     if not isinstance(terms, LossTerms):
         yield f"it returns a {type(terms).__name__} instead of LossTerms"
         return
-    yield from tensor("total", terms.total, (BATCH,))
-    for name, part in terms.parts.items():
-        if tuple(part.shape) != (BATCH,):
-            yield f"the part '{name}' has the shape {tuple(part.shape)} instead of {(BATCH,)}"
-        if part.requires_grad:
-            yield f"the part '{name}' carries gradient: detach it"
-    if not terms.total.requires_grad:
+    wrong = [*tensor("total", terms.total, (BATCH,)), *_parts(terms)]
+    yield from wrong
+    if not isinstance(terms.total, Tensor) or not terms.total.requires_grad:
         yield "total carries no gradient"
         return
+    if not wrong and not torch.equal(_tried(objective, names)[0].total, terms.total):
+        yield Hint("the same batch gives another loss: it draws numbers of its own")
     terms.total.mean().backward()
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    if not any(g.isfinite().all() and g.any() for g in gradients):
-        none = "no gradient reaches the trained weights"
-        yield Hint(none) if gradients else none  # so few samples may all be left out
+    if not _has_gradient(network):  # so few samples may all be left out
+        more, network, _ = _tried(objective, names, MANY)
+        more.total.mean().backward()
+        if not _has_gradient(network):
+            yield "no gradient reaches the trained weights"
     for average in averages.values():
         if any(p.grad is not None for p in average.parameters()):
             yield "gradient reaches an average of the weights"
 
 
-def optimizer(stepper: Any, given: Given) -> Findings:
-    """Check that steps move the parameters and that its state can be restored.
+_Tried = tuple[Any, nn.Module, Mapping[str, nn.Module]]
 
-    The first may do without: SOAP's only looks at the gradient. Those that it has taken the
-    gradient from (`requires_grad_(False)`) stay as they are.
+
+def _tried(objective: Any, names: Iterable[str], count: int = BATCH) -> _Tried:
+    """Return what a loss makes of `count` samples, the network it asked, and its averages.
+
+    Raises:
+        UserError: it asks for what no network takes, or for an average that it did not declare.
     """
-    named = [(name, p) for name, p in given["parameters"] if p.requires_grad]
-    before = [p.detach().clone() for _, p in named]
-    for _, parameter in named:
-        parameter.grad = torch.ones_like(parameter)
-    stepper.step()
-    stepper.step()
-    for (name, parameter), old in zip(named, before, strict=True):
-        yield from tensor(f"the parameter {name} after two steps", parameter.detach(), old.shape)
-        if torch.equal(parameter, old):
-            yield Hint(f"two steps leave the parameter {name} as it was")
-    if isinstance(stepper, FoundWeights):
-        yield from _found_weights(stepper, [p for _, p in given["parameters"]])
-    stepper.load_state_dict(copy.deepcopy(stepper.state_dict()))
-    stepper.zero_grad()
-    if any(p.grad is not None and p.grad.any() for _, p in named):
-        yield "zero_grad leaves gradients"
-    left = left_out(stepper, named)
-    if left:
-        yield f"its groups leave out {len(left)} of {len(named)} parameters, such as {left[0]}"
+    network = _Network()
+    averages = {name: copy.deepcopy(network) for name in names}
+    evaluator = Evaluator(network, averages)
+
+    def evaluate(*queries: Query) -> tuple[Evaluation, ...]:
+        for query in queries:
+            check_query(query, SHAPE, CLASSES)
+            if query.weights not in (TRAINED, *averages):
+                raise UserError(f"it asks for the average {query.weights!r} and declares none such")
+        return evaluator(*queries)
+
+    generator = torch.Generator().manual_seed(0)
+    x0, noise = torch.randn(2, count, *SHAPE, generator=generator)
+    labels = torch.arange(count) % CLASSES
+    batch = Batch(x0, noise, labels, CLASSES, partial(_uniform, count=count))
+    return objective(batch, evaluate), network, averages
 
 
-def _found_weights(stepper: FoundWeights, parameters: Sequence[nn.Parameter]) -> Findings:
-    """Check weights like the parameters, which stay as they are."""
-    before = [p.detach().clone() for p in parameters]
-    found = stepper.found_weights()
-    if len(found) != len(parameters):
-        yield f"it has found {len(found)} weights of {len(parameters)} parameters"
-        return
-    for parameter, old, weight in zip(parameters, before, found, strict=True):
-        yield from tensor("a weight found", weight, old.shape, old.dtype)
-        if not torch.equal(parameter, old):
-            yield "found_weights() changes the parameters"
+def _parts(terms: LossTerms) -> Findings:
+    parts: Mapping[str, object] = terms.parts
+    for name, part in parts.items():
+        if not isinstance(part, Tensor):
+            yield f"the part '{name}' is a {type(part).__name__}, not a tensor"
+            continue
+        if tuple(part.shape) != (BATCH,):
+            yield f"the part '{name}' has the shape {tuple(part.shape)} instead of {(BATCH,)}"
+        if part.requires_grad:
+            yield f"the part '{name}' carries gradient: detach it"
 
 
-def schedule(factor: Any, given: Given) -> Findings:
-    """Check factors that are finite and not negative."""
-    for step in range(1, 11):
-        value = factor(step, 10)
-        if not isinstance(value, Real) or not math.isfinite(value) or value < 0:
-            yield f"its factor at step {step} of 10 is {value!r}"
-
-
-def weight_average(average: Any, given: Given) -> Findings:
-    """Check decays in [0, 1]."""
-    for step in (1, 2, 10, 1000, 10**6):
-        value = average.decay(step)
-        if not isinstance(value, Real) or not 0 <= float(value) <= 1:
-            yield f"its decay after step {step} is {value!r}, not in [0, 1]"
+def _has_gradient(network: nn.Module) -> bool:
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    return any(bool(g.isfinite().all() and g.any()) for g in gradients)
 
 
 CHECKS: dict[str, Callable[[Any, Given], Findings]] = {
@@ -184,7 +180,4 @@ CHECKS: dict[str, Callable[[Any, Given], Findings]] = {
     "guidance": guidance,
     "flow_map": flow_map,
     "loss": loss,
-    "optimizer": optimizer,
-    "schedule": schedule,
-    "weight_average": weight_average,
 }

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from framework.protocols import Role, has_blocks
 from framework.testing.building import BATCH, HIDDEN
-from framework.testing.findings import Findings, Hint, differentiable, tensor
+from framework.testing.findings import Findings, Hint, Still, differentiable, tensor
 
 Given = Mapping[str, Any]
 
@@ -22,10 +22,35 @@ def _times() -> tuple[Tensor, Tensor]:
 
 
 def time_embedding(embed: Any, given: Given) -> Findings:
-    """Check (B,) -> (B, D), differentiable in time."""
-    time, _ = _times()
-    yield from tensor("forward(time)", embed(time), (BATCH, given["hidden_size"]))
+    """Check (B,) -> (B, D), differentiable in time, both ends included."""
+    time = torch.tensor([1.0, 0.7, 0.3, 0.0])
+    kept, features = time.clone(), embed(time)
+    if not torch.equal(time, kept):
+        yield "forward(time) changes the times that it is given"
+        return
+    yield from tensor("forward(time)", features, (BATCH, given["hidden_size"]), torch.float32)
+    if not isinstance(features, Tensor):
+        return
+    if not features.requires_grad and any(p.requires_grad for p in embed.parameters()):
+        yield "forward(time) is cut off from its parameters: no gradient flows"
     yield from differentiable("forward(time)", embed, time, reverse=False)
+    yield from _moving("forward(time)", embed, time)
+
+
+def _moving(name: str, function: Callable[..., Tensor], time: Tensor) -> Findings:
+    """Hint at features that change with time while their derivative says that they do not.
+
+    A loss with tangents by time would train on zeros: times that are rounded, detached or counted.
+    """
+    out = function(time)
+    if bool((out == out[:1]).all()):
+        return
+    try:
+        tangent = torch.func.jvp(function, (time,), (torch.ones_like(time),))[1]
+    except (RuntimeError, NotImplementedError, TypeError):  # said where it is differentiated
+        return
+    if not tangent.any():
+        yield Still(f"{name} changes with time, and its forward-mode derivative is zero")
 
 
 def second_time(part: Any, given: Given) -> Findings:

@@ -21,9 +21,10 @@ from framework.results import (
     read_run,
 )
 from framework.runs import claims
+from framework.training.checking import Combination
 from framework.training.compilation import sampling_passes
 from framework.training.restored import Restored
-from framework.training.scoring import Measured, Scorer
+from framework.training.scoring import Measured, Scorer, sampling_weights
 from framework.training.settings import Evaluation
 from framework.training.weights import EVALUATION
 
@@ -60,17 +61,27 @@ def measure_again(
     processes, which share the work, the first has the scores.
 
     Raises:
-        UserError: the run has no such weights or no metrics, or its results cannot be written.
+        UserError: the run has no such weights or no metrics, its sampler or loss does not go with
+            the changes, or its results cannot be written.
     """
     settings = changes.settings(run.experiment.evaluation)
     if not settings.metrics:
         raise UserError(f"{run.directory}: its evaluation.metrics is empty: there is no metric")
+    _check(run, settings)
     passes = _passes(run, settings, changes.weights, world)
     scorer = Scorer(settings, run.trainer, changes.weights, world, passes)
     found = list(scorer.measure())
     if append and world.leads:
         _append(run, scorer, found)
     return found
+
+
+def _check(run: Restored, settings: Evaluation) -> None:
+    """Refuse what a launch would refuse, such as a guidance weight that was not trained."""
+    train = run.experiment.train
+    weights = sampling_weights(settings, train.loss.guidance.weight)
+    combination = Combination(run.experiment.resolved, train, settings, run.trainer.model, weights)
+    combination.check_sampling()
 
 
 def _passes(run: Restored, settings: Evaluation, weights: str, world: World) -> Passes:

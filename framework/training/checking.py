@@ -23,8 +23,6 @@ from framework.training import demands
 from framework.training.demands import Demands, LossDemands
 from framework.training.settings import Evaluation, Train
 
-_ROOM = 1.01  # a weight within this factor of those trained is one of them
-
 
 @dataclass(frozen=True)
 class Combination:
@@ -45,8 +43,19 @@ class Combination:
         asked = demands.of_loss(self.train.loss, self.train.dataset)
         seen = self._run_network(asked.trained.moving | asked.targets.moving)
         self._check_loss(asked, seen)
+        self._check_sampling(asked.trained)
+
+    def check_sampling(self) -> None:
+        """Compare what is asked for in sampling with what the loss trains; no network is run.
+
+        Raises:
+            UserError: it does not go together.
+        """
+        self._check_sampling(demands.of_loss(self.train.loss, self.train.dataset).trained)
+
+    def _check_sampling(self, trained: Demands) -> None:
         for weight, nfe in itertools.product(self.weights, self.evaluation.counts):
-            self._check_sampler(asked.trained, self._sampler_demands(nfe, weight))
+            self._check_sampler(trained, self._sampler_demands(nfe, weight))
 
     def _name(self, setting: str) -> str:
         value = self.resolved.settings[setting]
@@ -95,7 +104,13 @@ class Combination:
                 f"{loss} takes the empty class's velocity for guidance and never trains it: the "
                 "guidance's label_dropout has to be above 0"
             )
-        if asked.trained.high > _ROOM * asked.trained.low and "w" not in seen:
+        outside = asked.targets.outside(asked.trained)
+        if outside is not None and "w" in seen:
+            raise UserError(
+                f"{loss} takes targets at the guidance weight {outside:g}, and trains "
+                f"{_interval(asked.trained)}: change the guidance's weights"
+            )
+        if asked.trained.varies and "w" not in seen:
             raise UserError(
                 f"{loss} trains guidance weights from {asked.trained.low:.3g} to "
                 f"{asked.trained.high:.3g}, and {model} does not see them: set its "
@@ -148,10 +163,10 @@ class Combination:
                     f"{sampler} asks for {what}, which {loss} never trains: change the "
                     "guidance's label_dropout, or the sampler"
                 )
-        if asked.low < trained.low / _ROOM or asked.high > trained.high * _ROOM:
-            weight = asked.low if asked.low < trained.low else asked.high
+        outside = asked.outside(trained)
+        if outside is not None:
             raise UserError(
-                f"{sampler} asks for the guidance weight {weight:g}, and {loss} trains "
+                f"{sampler} asks for the guidance weight {outside:g}, and {loss} trains "
                 f"{_interval(trained)}: change evaluation.weight or the guidance"
             )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from framework.distribution import ALONE, World
 from framework.errors import UserError
+from framework.files import publish
 from framework.training import shards
 from framework.training.shards import Empty, digest
 
@@ -88,7 +89,7 @@ class Checkpoints:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        _digest_path(path).write_text(f"{digest(beside)}  {path.name}\n")
+        publish(_digest_path(path), f"{digest(beside)}  {path.name}\n")
         beside.rename(path)
 
     def _save_folder(self, path: Path, state: dict[str, Any]) -> None:
@@ -139,5 +140,10 @@ def _digest_path(path: Path) -> Path:
 
 
 def _is_whole_file(path: Path) -> bool:
-    recorded = _digest_path(path)
-    return recorded.exists() and recorded.read_text().split()[:1] == [digest(path)]
+    return noted_digest(path) == digest(path)
+
+
+def noted_digest(path: Path) -> str | None:
+    """Return the SHA-256 that a checkpoint's file had when it was written, if that is noted."""
+    noted = _digest_path(path)
+    return noted.read_text().partition(" ")[0] if noted.exists() else None

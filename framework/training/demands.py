@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from framework.answers import check_query
+from framework.errors import UserError
 from framework.evaluator import MOVABLE, TRAINED
 from framework.protocols import Batch, Dataset, Evaluation, Loss, Query, Sampler
+from framework.registry import name_of
 
 _ELEMENTS = 2**22  # of the batch that a loss is tried with, about
 _LEAST, _MOST = 32, 256  # samples of that batch
 _RARE = 1e-9
+_ROOM = 1.01  # a weight within this factor of those trained is one of them
 
 
 @dataclass
@@ -53,6 +57,17 @@ class Demands:
             self.low = least if math.isnan(self.low) else min(self.low, least)
             self.high = most if math.isnan(self.high) else max(self.high, most)
 
+    @property
+    def varies(self) -> bool:
+        """Whether classes were asked for at several guidance weights."""
+        return self.high > _ROOM * self.low
+
+    def outside(self, trained: Demands) -> float | None:
+        """Return a guidance weight asked for with a class that is none of those trained, if any."""
+        if self.low < trained.low / _ROOM:
+            return self.low
+        return self.high if self.high > trained.high * _ROOM else None
+
 
 @dataclass
 class LossDemands:
@@ -66,12 +81,19 @@ def of_loss(loss: Loss, dataset: Dataset) -> LossDemands:
     """Return what a loss asks for on one batch.
 
     Its uniforms cover (0, 1) evenly and come near to 0 and 1: what any share makes happen, does.
+
+    Raises:
+        UserError: it asks for what no network takes.
     """
     found = LossDemands()
     empty_class = dataset.num_classes
 
     def evaluate(*queries: Query) -> tuple[Evaluation, ...]:
         for query in queries:
+            try:
+                check_query(query, dataset.shape, empty_class)
+            except UserError as error:
+                raise UserError(f"{name_of(loss)}: {error}") from error
             demands = found.trained if _trains(query) else found.targets
             demands.weights.add(query.weights)
             demands.note(query.t, query.s, query.c, query.w, empty_class)

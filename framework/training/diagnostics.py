@@ -141,13 +141,12 @@ def _norms(probe: _Probe) -> Iterator[tuple[str, float]]:
 
 
 def _bins(probe: _Probe) -> Iterator[tuple[str, float]]:
-    seen = probe.seen
-    for name, part in seen.terms.parts.items():
-        found = seen.velocity if name == "flow_matching" else seen.jump
-        found = found or seen.jump or seen.velocity
+    jump, velocity = probe.seen.jump, probe.seen.velocity
+    for name, part in probe.seen.terms.parts.items():
+        found = (velocity if name == "flow_matching" else jump) or jump or velocity
         if found is None:
             continue
-        for time in ("t", "s") if found is seen.jump else ("t",):
+        for time in ("t", "s") if found is jump else ("t",):
             times = getattr(found[0], time)
             index = (times * _BINS).long().clamp(max=_BINS - 1)
             for k in range(_BINS):

@@ -46,6 +46,7 @@ class Wanted:
 def draw_pictures(run: Restored, wanted: Wanted, output: Path) -> list[Path]:
     """Write `nfe=N.png`, a row a class, and its images as `nfe=N/class=C-I.png`.
 
+    Images of an earlier call in those folders go: what lies there is what the sheet shows.
     Held-out images, where wanted, lie beside them as `real.png`.
 
     Returns:
@@ -72,6 +73,8 @@ def draw_pictures(run: Restored, wanted: Wanted, output: Path) -> list[Path]:
     for name, images in sheets.items():
         try:
             save_sheet(output / f"{name}.png", images, wanted.count)
+            for earlier in (output / name).glob("class=*-*.png"):
+                earlier.unlink()
             for index, image in enumerate(images):
                 row, column = divmod(index, wanted.count)
                 save_image(output / name / f"class={classes[row]}-{column:05d}.png", image)
@@ -87,6 +90,14 @@ def _passes(run: Restored, wanted: Wanted, samples: int, evaluations: int) -> Pa
     return sampling_passes(network, train, run.trainer.device, size, samples * evaluations)
 
 
+def weight_of(run: Restored, wanted: Wanted) -> float:
+    """Return the guidance weight to draw at."""
+    if wanted.weight is not None:
+        return wanted.weight
+    train = run.experiment.train
+    return sampling_weights(run.experiment.evaluation, train.loss.guidance.weight)[0]
+
+
 def images_of(
     run: Restored,
     wanted: Wanted,
@@ -97,9 +108,7 @@ def images_of(
     """Return images (classes times count, H, W, 1 or 3), class by class, and what one took."""
     trainer, settings = run.trainer, run.experiment.evaluation
     train, device = trainer.settings, trainer.device
-    weight = wanted.weight
-    if weight is None:
-        weight = sampling_weights(settings, train.loss.guidance.weight)[0]
+    weight = weight_of(run, wanted)
     field = field_of(trainer.network(wanted.weights), train, device, passes)
     shape = train.dataset.shape
     noise = Streams(wanted.seed).normal("samples", 0, range(wanted.count), shape, device)

@@ -79,7 +79,7 @@ class Experiment:
         if train.start is not None:
             weights.read_for(model.state_dict(), train.start)
         self._check_metrics()
-        plugged.check(self.resolved, train.dataset)
+        plugged.check(self.resolved, train.dataset, train.loss)
         Combination(self.resolved, train, self.evaluation, model, weights_at).check()
 
     def _check_metrics(self) -> None:
@@ -107,6 +107,8 @@ class Experiment:
             device = torch.device(name)
         except RuntimeError as error:
             raise UserError(f"train.device = {name!r} is not a device: {error}") from error
+        if device.type not in ("cpu", "cuda"):
+            raise UserError(f"train.device = {name!r}: runs train on 'cpu' or 'cuda'")
         if here and device.type == "cuda" and not torch.cuda.is_available():
             raise UserError(f"train.device = {name!r}, but PyTorch sees no GPU: set it to 'auto'")
         return device

@@ -66,8 +66,8 @@ class Loop:
                 self._score()
             if saves:
                 self._save()
+        self._save()  # first: judging may take long or fail, and is made up for
         self._score(SAMPLES)
-        self._save()
         self.pulse.now.state = State.DONE
         return State.DONE
 

@@ -17,17 +17,18 @@ from framework.configuration.building import build_component
 from framework.configuration.resolved import Node
 from framework.configuration.values import references, scoped
 from framework.errors import UserError
-from framework.protocols import Dataset
+from framework.protocols import Dataset, Loss
 from framework.registry import Component
 from framework.testing import findings
 from framework.testing.building import Pictures, stand_ins
 from framework.testing.data import scores_of_examples
-from framework.testing.findings import Hint
+from framework.testing.findings import Hint, Still
+from framework.training import demands
 
 log = logging.getLogger(__name__)
 
 
-def check(resolved: Resolved, dataset: Dataset) -> None:
+def check(resolved: Resolved, dataset: Dataset, loss: Loss) -> None:
     """Try each component of an active configuration that comes from a plug-in or another package.
 
     One that cannot be tried, since it wants a GPU or other sizes, say, is warned of.
@@ -43,12 +44,13 @@ def check(resolved: Resolved, dataset: Dataset) -> None:
             if not isinstance(component, Component) or plugins.is_own(component.module):
                 continue
             try:
-                problems, scores = _try(component, node.scope, dataset)
+                found, scores = _try(component, node.scope, dataset)
             # A component is a user's own code, and a stand-in is not what it was written for.
             except Exception as error:  # noqa: BLE001
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
                 log.warning("%s was not tried before training: %s", component.selector, reason)
                 continue
+            problems = [p for p in found if _harms(p, loss, dataset)]
             if problems:
                 more = f" (and {len(problems) - 1} more like it)" if len(problems) > 1 else ""
                 raise UserError(f"{_called(node, resolved)}: {problems[0]}{more}")
@@ -67,10 +69,17 @@ def _try(component: Component, scope: str, dataset: Dataset) -> tuple[list[str],
     if kind == "metric":
         given["dataset"] = Pictures(shape=dataset.shape, num_classes=dataset.num_classes)
     instance = dataset if kind == "dataset" else build_component(component, scope, given)
-    problems = [p for p in findings(component, instance, given) if not isinstance(p, Hint)]
-    if problems or kind != "metric":
+    problems = findings(component, instance, given)
+    if any(not isinstance(p, Hint) for p in problems) or kind != "metric":
         return problems, []
     return [], [score.name for score in scores_of_examples(instance, given["dataset"])]
+
+
+def _harms(problem: str, loss: Loss, dataset: Dataset) -> bool:
+    """Return whether a run with this loss is refused for a finding."""
+    if isinstance(problem, Still):
+        return bool(demands.of_loss(loss, dataset).trained.moving)
+    return not isinstance(problem, Hint)
 
 
 def _called(node: Node, resolved: Resolved) -> str:

@@ -35,9 +35,14 @@ def held_out_scores(run: Restored) -> list[Score]:
     """Return the scores of all held-out examples by a run's metrics: what samples can reach.
 
     Those that judge the flow itself say nothing of examples and are left out.
+
+    Raises:
+        UserError: the dataset holds nothing out.
     """
     dataset, device = run.experiment.train.dataset, run.trainer.device
     examples = dataset.held_out()
+    if not len(examples.labels):
+        raise UserError(f"{dataset.name} holds out no examples: there is nothing to judge")
     x, labels = examples.x.to(device), examples.labels.to(device)
     with refusals(()), torch.no_grad():
         metrics = [build(dataset=dataset) for build in run.experiment.evaluation.metrics]

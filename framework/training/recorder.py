@@ -21,10 +21,15 @@ class Recorder:
     """A ring of the scalars of the last 128 steps; reading it is the only synchronisation.
 
     A step that lacks a name which another has is NaN there.
+
+    Args:
+        device: where the run computes.
+        begun: steps that weights from elsewhere have behind them, of which nothing is known.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, begun: int = 0) -> None:
         self._device = device
+        self._begun = begun
         self._names: list[str] = []
         self._ring = torch.full((RING, 0), torch.nan, device=device)
 
@@ -46,7 +51,8 @@ class Recorder:
         and a part that none of the steps has is left out. Where the loss itself is not finite, a
         part that is NaN broke, and shows.
         """
-        rows = self._ring[[(step - k) % RING for k in range(min(count, step, LENGTH))]]
+        known = min(count, step - self._begun, LENGTH)
+        rows = self._ring[[(step - k) % RING for k in range(known)]]
         columns = dict(zip(self._names, rows.double().cpu().unbind(dim=1), strict=True))
         finite = columns[TOTAL].isfinite()
         means = {}
@@ -76,14 +82,15 @@ class Recorder:
         ring = self._ring.tolist()
         return [
             (k, dict(zip(self._names, ring[k % RING], strict=True)))
-            for k in range(max(1, step - count + 1), step + 1)
+            for k in range(max(self._begun, step - count) + 1, step + 1)
         ]
 
     def state_dict(self) -> dict:
-        """Return the ring and its names."""
-        return {"names": list(self._names), "ring": self._ring}
+        """Return the ring, its names, and where it begins."""
+        return {"names": list(self._names), "ring": self._ring, "begun": self._begun}
 
     def load_state_dict(self, state: dict) -> None:
         """Restore what `state_dict` returned."""
         self._names = list(state["names"])
         self._ring = state["ring"].to(self._device)
+        self._begun = state.get("begun", 0)  # which older checkpoints lack

@@ -59,10 +59,11 @@ def restore(directory: Path, device: str | None = None, world: World = ALONE) ->
         trainer = Trainer(experiment.train, place)
     try:
         trainer.load_state_dict(state)
-    except RuntimeError as error:  # what torch raises over weights of another shape
+    except (RuntimeError, ValueError, KeyError) as error:  # weights, groups or averages differ
         raise UserError(
             f"{directory}: its checkpoint does not fit its configuration; components changed since "
             f"it was trained ({str(error).splitlines()[0]})"
         ) from error
+    trainer.model.eval()
     replicas.check(trainer, world, directory, replicas.READ)
     return Restored(directory, experiment, trainer)

@@ -64,17 +64,13 @@ def _run(directory: Path, pulse: Pulse, stop: AgreedStop, world: World) -> State
     with experiment.resolved.refusals(), meanwhile:
         trainer = Trainer(train, device, world)
     checkpoints = Checkpoints(directory / "checkpoints", world)
-    place = "cpu" if trainer.lies_in_shards else device
-    state = checkpoints.load(place, empty=trainer.placement.empty)
-    if state is not None:
-        trainer.load_state_dict(state)
-        log.info("going on from step %d", trainer.step)
-    else:
-        trainer.begin()
+    _go_on(trainer, checkpoints)
     replicas.check(trainer, world, directory, replicas.READ)
     batches = Batches(train.dataset, Streams(train.seed), train.batch_size, device, world)
     if train.compile:
         compilation.compile_steps(trainer, batches.at(trainer.step + 1))
+    # steps that a kill lost come again: counted twice they would make the arm look slow
+    pulse.now.seconds *= min(1.0, trainer.step / max(pulse.now.step, 1))
     pulse.now.step, pulse.now.steps = trainer.step, train.steps
     if world.leads:
         pulse.now.flops_per_step = pulse.now.flops_per_step or flops_per_step(train, device)
@@ -94,6 +90,17 @@ def _run(directory: Path, pulse: Pulse, stop: AgreedStop, world: World) -> State
         ).run()
 
 
+def _go_on(trainer: Trainer, checkpoints: Checkpoints) -> None:
+    """Take the newest checkpoint's state, of which no second copy stays; without one, begin."""
+    place = "cpu" if trainer.lies_in_shards else trainer.device
+    state = checkpoints.load(place, empty=trainer.placement.empty)
+    if state is None:
+        trainer.begin()
+        return
+    trainer.load_state_dict(state)
+    log.info("going on from step %d", trainer.step)
+
+
 def _writer(experiment: Experiment, trainer: Trainer, directory: Path) -> Writer:
     if not trainer.world.leads:
         return NoWriter()
@@ -102,10 +109,11 @@ def _writer(experiment: Experiment, trainer: Trainer, directory: Path) -> Writer
 
 
 def _first_heartbeat(directory: Path) -> Heartbeat:
-    """Return a running heartbeat that counts on from the last attempt's seconds."""
+    """Return a running heartbeat that counts on from the last attempt's step and seconds."""
     last = read(directory) or Heartbeat()
     return Heartbeat(
         state=State.RUNNING,
+        step=last.step,
         seconds=last.seconds,
         flops_per_step=last.flops_per_step,
         memory=last.memory,

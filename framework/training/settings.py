@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 
+from framework.errors import UserError
 from framework.protocols import (
     Dataset,
     Loss,
@@ -77,6 +78,9 @@ class Evaluation:
 
     With `nfe = None` the sampler finds by itself how many evaluations it needs: their mean over
     the samples is then an outcome, the score `nfe`, and the other scores have no NFE.
+
+    Raises:
+        UserError: an NFE or a weight is there twice, whose scores could not be told apart.
     """
 
     metrics: tuple[Callable[..., Metric], ...]
@@ -87,6 +91,11 @@ class Evaluation:
     every: PositiveInt | None = None
     weight: Positive | tuple[Positive, ...] | None = None
     batch_size: PositiveInt = 256
+
+    def __post_init__(self) -> None:
+        for name, values in (("nfe", self.nfe), ("weight", self.weight)):
+            if isinstance(values, tuple) and len(set(values)) < len(values):
+                raise UserError(f"evaluation.{name} = {values} has one of them twice: remove it")
 
     @property
     def counts(self) -> tuple[int | None, ...]:

@@ -90,5 +90,5 @@ def _state(experiment: Experiment, networks: Mapping[str, Weights], step: int) -
         "averages": {name: dict(networks.get(name) or any_weights) for name in averages},
         "optimizer": optimizer.state_dict(),
         "scaler": scaler(train.precision, torch.device("cpu")).state_dict(),
-        "recorder": Recorder(torch.device("cpu")).state_dict(),
+        "recorder": Recorder(torch.device("cpu"), step).state_dict(),
     }

@@ -14,7 +14,7 @@ from torch import Tensor
 from framework.distribution import ALONE
 from framework.errors import UserError
 from framework.training import shards
-from framework.training.checkpoints import Checkpoints, on_cpu
+from framework.training.checkpoints import Checkpoints, noted_digest, on_cpu
 
 CHECKPOINTS = "checkpoints"
 EVALUATION = "evaluation"
@@ -85,6 +85,8 @@ def read(pinned: str) -> dict[str, Tensor]:
         return read_safetensors(file)[0]
     if _in_shards(file):
         return _read_shards(file)
+    if noted_digest(file) not in (None, wanted):
+        raise _damaged(file)
     try:
         held: dict[str, Tensor] = torch.load(
             file, map_location="cpu", weights_only=True, mmap=True
@@ -98,9 +100,13 @@ def _in_shards(path: Path) -> bool:
     return (path / shards.DIGESTS).is_file()
 
 
+def _damaged(place: Path) -> UserError:
+    return UserError(f"train.start: {place} is damaged: name other weights")
+
+
 def _read_shards(folder: Path) -> dict[str, Tensor]:
     if not shards.are_intact(folder, ALONE):
-        raise UserError(f"train.start: {folder} is damaged: name other weights")
+        raise _damaged(folder)
     held: dict[str, Tensor] = shards.read(folder, "cpu", on_cpu, ALONE)["averages"][EVALUATION]
     return held
 

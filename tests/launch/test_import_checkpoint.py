@@ -111,6 +111,10 @@ def test_safetensors_and_back(tmp_path, call):
     assert_same_output(case, trainer_of(tmp_path / "again").averages.networks["evaluation"])
     configs = [(tmp_path / run / "config.gin").read_text() for run in ("run", "again")]
     assert configs[0] == configs[1]
+    again = (exported, "--gin", tmp_path / "run/config.gin", "--out")
+    assert "otherwise" not in call(*again, tmp_path / "same")[2]
+    other = call(*again, tmp_path / "other", "--set", "guidances.constant.weight = 3.0")[2]
+    assert "weights.safetensors was trained otherwise: guidances.constant.weight\n" in other
 
 
 def test_an_imported_run_can_be_trained_on(tmp_path, call):

@@ -146,6 +146,12 @@ def test_what_is_no_grid_is_said_so(program, name):
     code, _, err = program(name, "runs/nothing")
     assert code == 2
     assert err == f"{name}: runs/nothing: no grid.json; give the folder of a grid, as runs/NAME\n"
+    run = Path("runs/grid/arm/seed=0")
+    run.mkdir(parents=True)
+    (run / "config.gin").touch()
+    code, _, err = program(name, str(run))
+    assert code == 2
+    assert err == f"{name}: {run}: the folder of a run: see launch/explain.py {run}\n"
 
 
 def test_status_and_cancel_of_a_grid_that_waits(program, tmp_path):

@@ -112,6 +112,25 @@ def test_a_finished_run_goes_on_when_its_steps_are_raised(undisturbed, tmp_path)
     assert_equal(last_state(output), last_state(undisturbed))
 
 
+def test_a_run_that_goes_on_says_what_code_changed(tmp_path):
+    plugin = tmp_path / "own_schedule.py"
+    plugin.write_text(
+        "from framework import register\n\n\n@register.schedule('own')\nclass Own:\n"
+        "    def __call__(self, step, steps):\n        return 1.0\n"
+    )
+    own = [*SMALL, "train.schedule = @schedules.own()", "evaluation.every = 40"]
+
+    def said(steps):
+        begin = command(tmp_path / "run", sets=[*own, f"train.steps = {steps}"])
+        call = [*begin, "--plugin", str(plugin)]
+        found = subprocess.run(call, capture_output=True, text=True, env=ONE_THREAD, check=True)
+        return found.stderr
+
+    assert "changed" not in said(4) + said(6)
+    plugin.write_text(plugin.read_text().replace("1.0", "0.5"))
+    assert "goes on though schedules.own changed since it began: with another --output" in said(8)
+
+
 def test_config_gin_trains_the_same_run_again(undisturbed, tmp_path):
     output = tmp_path / "again"
     gin = [sys.executable, str(ROOT / "launch/train.py"), "--gin", str(undisturbed / "config.gin")]

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -6,9 +7,11 @@ import pytest
 
 from framework import UserError
 from framework.report import analyse
+from framework.report.budget_rows import budget_table
 from framework.report.figures import draw_nfe
 from framework.report.headline import headline
 from framework.report.rows import ranked_rows
+from framework.report.writing import csv_table
 from framework.statistics import paired_differences
 
 from .synthetic import TARGETS, Truth, build, four_arms, many_arms
@@ -40,6 +43,19 @@ def test_runner_up_is_named_when_the_lead_may_be_chance():
     assert "not a clear lead" in headline(analyse(grid)).runner_up
 
 
+@pytest.mark.parametrize("direction", ["lower", "higher"])
+def test_the_interval_of_a_lead_holds_the_lead(direction):
+    better = -1.0 if direction == "lower" else 1.0
+    effects = {"base": 0.0, "one": 9.0 * better, "two": 8.0 * better}
+    grid = build(Truth(effects=effects, seeds=6, seed_noise=0.05))
+    grid.frame["direction"] = direction
+    found = headline(analyse(grid))
+    assert found.leader == "one"
+    words = found.runner_up
+    size, low, high = map(float, re.findall(r"by (.+) \(95 % interval (.+) to (.+), p", words)[0])
+    assert low < size < high
+
+
 def test_a_lead_is_clear_where_it_outlasts_the_correction_over_all_other_arms():
     effects = {"base": 9.0, "one": 0.0, "two": 0.8}
     quiet = Truth(effects=effects, seeds=6, seed_noise=0.05)
@@ -67,6 +83,23 @@ def test_a_lead_that_rests_on_other_seeds_is_not_called_one():
     assert "On the seeds that both have, behind one" in found.runner_up
     assert "not a clear lead" in found.runner_up
     assert any("not over the same ones" in note for note in analysis.notes)
+
+
+def test_arms_with_as_many_scores_of_different_seeds_are_said_to_have_them():
+    states = {("a", 0): "failed", ("b", 1): "failed", ("c", 2): "failed"}
+    analysis = analyse(build(Truth(effects={"a": 0.0, "b": 1.0, "c": 2.0}, states=states)))
+    assert analysis.ranking["n"].tolist() == [2, 2, 2]
+    assert any("not over the same ones" in note for note in analysis.notes)
+
+
+def test_arms_without_a_seed_in_common_are_not_said_to_differ_by_anything():
+    states = {("one", 0): "failed", ("one", 1): "failed", ("two", 2): "failed"}
+    truth = Truth(effects={"base": 9.0, "one": 1.5, "two": 0.0}, states=states)
+    found = headline(analyse(build(truth)))
+    assert found.leader == "two"
+    assert found.runner_up == "It has no seed in common with one: not a clear lead."
+    against = headline(analyse(build(truth, baseline="one")))
+    assert against.claim == "It has no seed in common with the baseline one."
 
 
 def test_every_run_diverged():
@@ -103,6 +136,17 @@ def test_equal_time_ranks_otherwise_than_equal_steps():
     assert list(budgets["step"].index) == ["slow", "fast"]
     assert list(budgets["time"].index) == ["fast", "slow"]
     assert "flops" not in budgets
+
+
+def test_an_arm_that_was_not_evaluated_around_a_budget_has_no_place_there():
+    speed = {"fast": 0.05, "slow": 0.2}
+    truth = Truth(effects={"fast": 0.5, "slow": 0.0}, evaluations=1, speed=speed)
+    grid = build(truth)
+    late = (grid.runs["arm"] == "fast") & (grid.runs["seed"] == 2)
+    grid.runs.loc[late, "seconds"] += 1.0
+    cells = {arm: found[1] for arm, found in budget_table(analyse(grid)).rows}
+    assert cells["fast"][0] == "1." and cells["fast"][1].endswith(" (2 of 3 runs)")
+    assert cells["slow"] == ("\N{EN DASH}", "\N{EN DASH}")
 
 
 def test_equal_flops_where_the_cost_is_known():
@@ -184,6 +228,15 @@ def test_a_metric_is_found_with_and_without_its_hash():
     assert by_full.selection.metric == "fd"
 
 
+def test_another_metric_of_different_features_is_said_to_be_so():
+    grid = four_arms()
+    rows = grid.frame[grid.frame["kind"] == "evaluation"]
+    other = rows.assign(metric=np.where(rows["arm"] == "decay=0", "kid@aaa", "kid@bbb"))
+    both = pd.concat([grid.frame.astype({"metric": object}), other], ignore_index=True)
+    notes = analyse(replace(grid, frame=both)).notes
+    assert any(note.startswith("Logged as kid@aaa, kid@bbb: values of diff") for note in notes)
+
+
 def test_training_scalars_can_be_ranked():
     analysis = analyse(four_arms(), metric="loss/total")
     assert analysis.selection.nfe is None
@@ -219,6 +272,8 @@ def test_one_guidance_weight_of_several_can_be_asked_for():
     assert analysis.baseline == others[0]
     assert any(f"{others[0]} stands in" in note for note in analysis.notes)
     assert analysis.selection.title.endswith("and w = 2.5")
+    assert set(csv_table(analysis)["w"]) == {"2.5"}
+    assert set(csv_table(analyse(both))["w"]) == {"1.5"}
     with pytest.raises(UserError, match=r"not evaluated at w = 3 \(--w\); choose one of: .*2\.5"):
         analyse(both, w=3.0)
 
@@ -250,6 +305,36 @@ def test_before_any_run_is_done_running_ones_are_compared_and_it_is_said():
     assert any("No run has finished" in note for note in analysis.notes)
 
 
+def test_runs_of_one_arm_are_read_at_one_step_where_steps_are_varied():
+    settings = {arm: {"train.steps": steps} for arm, steps in (("a", "100"), ("b", "200"))}
+    grid = build(Truth(effects={"a": 0.0, "b": 0.0}, settings=settings))
+    rows = grid.frame
+    cut = (rows["arm"] == "b") & (rows["seed"] == 1) & (rows["step"] > 160)
+    analysis = analyse(replace(grid, frame=rows[~cut]))
+    steps = analysis.scores.final.groupby("arm")["step"].unique()
+    assert steps["a"].tolist() == [200] and steps["b"].tolist() == [160]
+    assert "Runs of b are of different lengths: read at step 160." in analysis.notes
+
+
+def test_a_run_that_was_first_evaluated_later_is_not_called_lost():
+    grid = build(Truth(effects={"short": 0.0, "long": -3.0, "early": 1.0}))
+    arm, step = grid.frame["arm"], grid.frame["step"]
+    kept = (arm == "short") & (step <= 120) | (arm == "long") & (step == 200)
+    kept |= (arm == "early") & (step != 120)
+    analysis = analyse(replace(grid, frame=grid.frame[kept]))
+    assert any("interpolated at step 120" in note for note in analysis.notes)
+    assert analysis.ranking["broken"].sum() == 0
+    told = {row.arm: row.runs for row in ranked_rows(analysis)}
+    assert told == {"short": "3/3", "early": "3/3", "long": "3/3, 3 without a score"}
+
+
+def test_failed_runs_are_not_called_running_ones():
+    grid = build(Truth(effects={"a": 0.0, "b": 1.0}))
+    grid.runs["state"] = "failed"
+    told = "No run has finished: these are failed, and their scores may change."
+    assert told in analyse(grid).notes
+
+
 def test_runs_of_different_lengths_are_compared_at_a_common_step():
     grid = four_arms()
     cut = (grid.frame["arm"] == "decay=0.9") & (grid.frame["step"] > 160)
@@ -279,11 +364,61 @@ def test_arms_agree_on_evidence_only(seeds, effect, noise, verdict):
     assert any("within 5 % of the baseline's mean" in note for note in analysis.notes)
 
 
+@pytest.mark.parametrize("lost", [2, 5])
+def test_an_arm_that_diverged_where_the_baseline_did_not_does_not_agree(lost):
+    settings = {"plain": {"train.compile": "False"}, "compiled": {"train.compile": "True"}}
+    truth = Truth(
+        effects={"plain": 0.0, "compiled": 0.0}, settings=settings, seeds=5, seed_noise=0.01,
+        block_noise=0.0, diverged={("compiled", seed): 50 for seed in range(lost)},
+    )  # fmt: skip
+    analysis = analyse(replace(build(truth), equivalent=("train.compile",)))
+    assert analysis.ranking.loc["compiled", "verdict"] == "differs but should agree"
+
+
+@pytest.mark.parametrize(("loser", "plain"), [("lead", "better"), ("base", "worse")])
+def test_an_arm_that_lost_more_runs_is_not_simply_better(loser, plain):
+    effect = -5.0 if loser == "lead" else 5.0
+    effects = {"base": 0.0, "lead": effect}
+    lost = {(loser, seed): 50 for seed in (0, 1, 2)}
+    whole = analyse(build(Truth(effects=effects, seeds=6))).ranking["verdict"]
+    part = analyse(build(Truth(effects=effects, seeds=6, diverged=lost)))
+    assert whole["lead"] == plain
+    assert part.ranking.loc["lead", "verdict"] == f"{plain}, but of surviving runs only"
+    assert {row.kind for row in ranked_rows(part)} == {"baseline", "open"}
+    both = {(arm, seed): 50 for arm in effects for seed in (0, 1, 2)}
+    equal = analyse(build(Truth(effects=effects, seeds=6, diverged=both)))
+    assert equal.ranking.loc["lead", "verdict"] == plain
+
+
 def test_another_grid_is_compared_arm_by_arm():
     analysis = analyse(four_arms(), against=four_arms(level=12.0))
     assert analysis.against["pairs"].tolist() == [5, 5, 5, 4]
     np.testing.assert_allclose(analysis.against["difference"], -2.0)
     assert list(analysis.against.index) == list(analysis.ranking.index)
+
+
+def test_two_grids_that_were_read_otherwise_are_said_to_be_so():
+    other = four_arms(steps=400)
+    rows = other.frame
+    measured = rows["kind"] == "evaluation"
+    rows.loc[measured, "w"] = 2.0
+    rows["metric"] = rows["metric"].cat.rename_categories({"fd@digits-1a2b3c4d": "fd@digits-ffff"})
+    before = replace(other, name="before", warnings=("A run is damaged.",))
+    notes = analyse(four_arms(), against=before).notes
+    assert notes[-1] == (
+        "before was read otherwise than synthetic: metric fd@digits-ffff against "
+        "fd@digits-1a2b3c4d; w 2 against 1.5; step 400 against 200."
+    )
+    assert "before: A run is damaged." in notes
+    alike = replace(four_arms(), name="before")
+    assert not any("before" in note for note in analyse(four_arms(), against=alike).notes)
+
+
+def test_a_comparison_with_a_tuned_grid_says_that_it_is_flattered():
+    effects = {"a": 0.0, "b": 1.0}
+    tuned = replace(build(Truth(effects=effects, variants=("1", "2"))), name="before")
+    notes = analyse(build(Truth(effects=effects)), against=tuned).notes
+    assert notes[-1].startswith("before: Arms are compared at the best of up to 2 tuned settings")
 
 
 def test_a_comparison_of_two_grids_leaves_no_arm_out():

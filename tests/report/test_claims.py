@@ -15,7 +15,7 @@ from framework.report import figures, findings_page
 from framework.report.analysis import analyse
 from framework.report.claims import outcomes
 from framework.report.findings_page import write_page
-from framework.report.scalars import rise, roughness
+from framework.report.scalars import SUMMARIES, rise, roughness
 
 from .stored import manifest
 from .synthetic import Truth, build
@@ -187,6 +187,18 @@ def test_curves_become_numbers():
     steady, jumpy = np.array([8.0, 4.0, 2.0, 1.0]), np.array([8.0, 1.0, 5.0, 1.0])
     assert roughness(steady) == pytest.approx(0, abs=1e-12) and roughness(jumpy) > 1
     assert rise(steady) == 1.0 and rise(jumpy) == 5.0
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_curve_that_breaks_and_mends_has_no_number_and_counts_as_lost(value):
+    grid = build(Truth(effects={"base": 0.0, "spiky": 0.0}))
+    rows = grid.frame
+    at = (rows["kind"] == "scalar") & (rows["arm"] == "spiky") & (rows["seed"] == 1)
+    rows.loc[rows.index[at][20], "value"] = value
+    claims = [Claim("spiky", "lower", "base", metric="loss/total", summary=s) for s in SUMMARIES]
+    for found in outcomes(grid, claims):
+        assert found.pairs == 2
+        assert found.note == "diverged or without a number: 1 of 3 against 0 of 3"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from framework.report import analyse
-from framework.report.figures import draw_factors
+from framework.report.figures import draw_curves, draw_factors, draw_samples
 from framework.report.figures.lettering import folded, inches
 from framework.report.figures.style import SETTINGS
 from framework.report.pictures import DRAWINGS, draw_pictures
@@ -63,6 +63,15 @@ def test_no_name_is_cut(made, changed, tmp_path):
         assert edges.min() == 1, f"{picture.name}: something is cut"
 
 
+def test_pixels_of_samples_are_square():
+    with rc_context(SETTINGS):
+        figure = draw_samples(analyse(long_product()))
+    for axes in figure.axes:
+        box, (image,) = axes.get_window_extent(), axes.images
+        rows, columns = image.get_array().shape[:2]
+        assert box.width / columns == pytest.approx(box.height / rows, rel=0.02)
+
+
 def test_titles_of_factors_stand_apart():
     with rc_context(SETTINGS):
         figure = draw_factors(analyse(long_product()))
@@ -81,3 +90,20 @@ def test_lines_are_no_wider_than_wanted():
     assert folded(text, 20.0, 9) == text
     assert inches("\n".join(lines), 9) == max(inches(line, 9) for line in lines)
     assert inches("", 9) == 0
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_mean_of_the_seeds_that_are_left_is_a_thin_line(lost):
+    grid = build(Truth(effects={"a": 0.0, "b": 1.0}))
+    rows = grid.frame
+    late = rows["step"] > rows["step"].max() / 2
+    gone = late & (rows["arm"] == "b") & (rows["seed"] == 0) & (rows["kind"] == "evaluation")
+    figure = draw_curves(analyse(replace(grid, frame=rows[~gone]) if lost else grid))
+    (axes,) = figure.axes
+    thin = [line for line in axes.lines if line.get_label() not in ("a", "b")]
+    assert len(thin) == lost
+    assert ("thin" in axes.get_xlabel()) == lost
+    if lost:
+        (whole,) = (line for line in axes.lines if line.get_label() == "b")
+        drawn, left = (np.isfinite(line.get_ydata()) for line in (whole, thin[0]))
+        assert (drawn | left).all() and (drawn & left).sum() == 1

@@ -134,7 +134,9 @@ def test_latex_is_a_booktabs_table(tmp_path):
     assert len(rows) == 5 and {row.count("&") for row in rows} == {6}
     assert tex.count("{") == tex.count("}")
     assert r"\textbf{" in tex and not set(tex) - set(string.printable)
+    assert "standard deviation over up to 5 seeds" in tex, "one arm lost a run"
     many = write_report(analyse(many_arms(48)), tmp_path / "many").latex.read_text()
+    assert "standard deviation over 3 seeds" in many
     assert r"\begin{longtable}" in many and r"\end{longtable}" in many
 
 

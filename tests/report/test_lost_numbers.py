@@ -1,5 +1,7 @@
 """Evaluations that are no number are counted, named and ranked last, never averaged away."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,25 @@ def test_one_block_that_is_no_number_costs_the_run_its_score_and_the_arm_its_pla
     assert [cell.endswith("(1 without a number)") for cell in cells] == [True, False, False]
 
 
+def test_a_mean_of_another_metric_says_which_runs_it_is_not_of():
+    grid = build(LEADER)
+    rows = grid.frame
+    lost = (rows["nfe"] == 4) & (rows["arm"] == "lead") & (rows["seed"] > 1)
+    table = metric_table(analyse(replace(grid, frame=rows[~lost])))
+    cells = dict(table.rows)["lead"]
+    assert [cell.endswith(" (2 of 5 runs)") for cell in cells] == [False, False, True]
+    assert not any("runs" in cell for cell in dict(table.rows)["base"])
+
+
+def test_a_finished_run_that_was_not_evaluated_is_counted():
+    grid = build(LEADER)
+    rows = grid.frame
+    lost = (rows["kind"] == "evaluation") & (rows["seed"] == 1) & (rows["arm"] != "lead")
+    analysis = analyse(replace(grid, frame=rows[~lost]))
+    told = {row.arm: row.runs for row in ranked_rows(analysis)}
+    assert told == {"lead": "5/5", "base": "5/5, 1 without a score", "other": told["base"]}
+
+
 def test_the_last_evaluation_counts_and_not_the_last_number():
     spoiled = spoil(build(LEADER), "other", seeds=(0, 1, 2, 3, 4))
     analysis = analyse(spoiled)
@@ -66,6 +87,14 @@ def test_a_tuned_setting_that_lost_a_run_is_not_the_best():
     assert tuning["a"] != "2e-3" and tuning["b"] == "2e-3"
 
 
+def test_a_claim_of_which_runs_failed_says_how_many_pairs_it_rests_on():
+    states = {("lead", seed): "failed" for seed in (0, 1)}
+    truth = replace(LEADER, states=states)
+    claims = [Claim("lead", "better", "base"), Claim("other", "worse", "base")]
+    notes = [found.note for found in outcomes(build(truth), claims)]
+    assert notes == ["paired in 3 of 5 seeds", ""]
+
+
 def test_claims_count_runs_without_a_number_as_lost():
     claim = Claim("lead", "better", "base")
     grid = spoil(build(LEADER), "lead", seeds=(0, 1, 2, 3, 4))
@@ -84,3 +113,12 @@ def test_a_bound_is_not_said_to_hold_where_there_is_no_number(factor, verdict):
     assert found.verdict == verdict
     assert f"holds at {14 if factor > 1 else 0} of 15 evaluations" in found.note
     assert found.note.endswith("without a number: 1")
+
+
+def test_a_bound_says_how_often_it_was_not_measured_beside_its_metric():
+    grid = with_metric(build(Truth(effects={"base": 0.0}, blocks=1)), "bound", 1.5)
+    rows = grid.frame
+    grid = replace(grid, frame=rows[(rows["metric"] != "bound") | (rows["seed"] == 0)])
+    (found,) = outcomes(grid, [Claim("", "below", "bound", metric="fd", nfe=1)])
+    assert "holds at 5 of 5 evaluations" in found.note
+    assert found.note.endswith("of one of both only: 10")

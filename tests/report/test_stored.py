@@ -93,6 +93,15 @@ def test_a_folder_of_runs_without_a_manifest(tmp_path):
     assert analysis.grid.arms[0].settings["losses.tvm.time_sampler"].startswith("@time_samplers")
 
 
+def test_runs_of_the_same_arm_and_seed_without_a_manifest_are_said_to_be_left_out(tmp_path):
+    write_grid(tmp_path / "one", name="one", seeds=1)
+    assert not any("Left out" in note for note in findings(tmp_path, metric="fd").notes)
+    write_grid(tmp_path / "two", name="two", seeds=1)
+    notes = findings(tmp_path, metric="fd").notes
+    told = "Left out, as another run here has the same arm and seed: one/clamp/seed=0-cla00000"
+    assert f"{told} and 2 more." in notes
+
+
 def test_runs_of_an_older_configuration_do_not_mix_in(tmp_path):
     grid = write_grid(tmp_path / "stored")
     values = json.loads((grid / "grid.json").read_text())

@@ -35,6 +35,14 @@ def test_noise_with_one_block_or_one_run():
     assert table.loc["one run", "block_sd"] == pytest.approx(1.0)
 
 
+def test_a_run_without_any_number_does_not_make_the_noise_infinite():
+    rows = [("a", s, b, s + 0.1 * b) for s, b in product(range(4), range(3))]
+    known = pd.DataFrame(rows, columns=["arm", "seed", "block", "value"])
+    lost = pd.DataFrame([("a", 4, b, np.nan) for b in range(3)], columns=known.columns)
+    table = noise_components(pd.concat([known, lost]))
+    pd.testing.assert_frame_equal(table, noise_components(known))
+
+
 def curves():
     rows = []
     for arm, speed in (("fast", 1.0), ("slow", 2.0)):
@@ -138,6 +146,14 @@ def test_best_variant_counts_the_search():
     assert table["search_seconds"].tolist() == [26.0, 33.0]
     assert table["chosen_seconds"].tolist() == [12.0, 20.0]
     assert best_variants(runs, "higher").loc["a", "variant"] == "lr=1"
+
+
+def test_a_variant_with_scores_of_fewer_seeds_is_not_the_best():
+    rows = [("lr=1", 0, "done", 5.2), ("lr=1", 1, "failed", np.nan), ("lr=1", 2, "running", np.nan)]
+    rows += [("lr=2", seed, "done", value) for seed, value in enumerate([5.0, 9.0, 9.0])]
+    runs = pd.DataFrame(rows, columns=["variant", "seed", "state", "value"])
+    table = best_variants(runs.assign(arm="a", seconds=1.0), "lower")
+    assert table["variant"].tolist() == ["lr=2"]
 
 
 def test_effects_that_are_the_same_in_all_seeds_are_not_made_certain_by_rounding():

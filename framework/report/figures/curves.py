@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..analysis import Analysis
-from .style import canvas, draw_faint, grid_lines, legend, name_values, pens
+from .style import Pen, canvas, draw_faint, grid_lines, legend, name_values, pens
 
 BINS = 80
 """Points along a training curve; the scalars between them are averaged."""
@@ -68,17 +69,31 @@ def _lines(axes: Axes, analysis: Analysis, rows: pd.DataFrame, markers: bool = T
     draw_faint(axes, faint)
     named = [arm for arm in arms if styles[arm].named]
     banded = named if len(named) <= MOST_BANDS else [named[0], analysis.baseline]
-    for arm in named:
-        data, pen = groups[arm], styles[arm]
-        x, mean = data["step"].to_numpy(float), data["mean"].to_numpy(float)
-        sd = data["std"].to_numpy(float)
-        axes.plot(
-            x, mean, color=pen.color, linestyle=pen.line, linewidth=pen.width,
-            marker=pen.marker if markers and len(x) < 30 else "", markersize=4,
-            zorder=pen.zorder, label=arm,
-        )  # fmt: skip
-        if np.isfinite(sd).any() and arm in banded:
-            axes.fill_between(x, mean - sd, mean + sd, color=pen.color, alpha=0.13, linewidth=0)
-    axes.set_xlabel("training step")
+    few = [_line(axes, arm, groups[arm], styles[arm], markers, arm in banded) for arm in named]
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+    axes.set_xlabel("training step" + (" (thin: of some seeds only)" if any(few) else ""))
     grid_lines(axes)
     legend(axes, analysis, styles)
+
+
+def _line(axes: Axes, arm: str, data: pd.DataFrame, pen: Pen, markers: bool, banded: bool) -> bool:
+    """Draw an arm's mean, thin where some of its seeds have no value: survivors flatter it.
+
+    Returns:
+        Whether there is such a part.
+    """
+    x, mean, sd = (data[name].to_numpy(float) for name in ("step", "mean", "std"))
+    whole = (data["count"] == data["count"].max()).to_numpy()
+    axes.plot(
+        x, np.where(whole, mean, np.nan), color=pen.color, linestyle=pen.line,
+        linewidth=pen.width, marker=pen.marker if markers and len(x) < 30 else "", markersize=4,
+        zorder=pen.zorder, label=arm,
+    )  # fmt: skip
+    if not whole.all():
+        ends = np.pad(~whole, 1)
+        beside = ~whole | ends[:-2] | ends[2:]  # one point more, so that the line is not broken
+        axes.plot(x, np.where(beside, mean, np.nan), color=pen.color, linewidth=pen.width / 3)
+    if banded and np.isfinite(sd).any():
+        low, high = (np.where(whole, mean + side * sd, np.nan) for side in (-1, 1))
+        axes.fill_between(x, low, high, color=pen.color, alpha=0.13, linewidth=0)
+    return not whole.all()

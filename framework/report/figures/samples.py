@@ -15,6 +15,8 @@ Image = NDArray[np.uint8]
 
 WIDTH = 6.0
 """Inches that the pictures take; their names come beside."""
+COLUMN_GAP, ROW_GAP = 0.03, 0.06
+"""Room between panels, as parts of their width and height."""
 MOST_ARMS = 40
 MOST_NFES = 3
 PREFERRED = (1, 2, 4)
@@ -73,14 +75,15 @@ def _matrix(analysis: Analysis, strips: dict[str, dict[int, Pictures]], nfes: li
     room = max(inches(name, 8) for name in names.values())
     keys = folded(labels.keys, max(room, 2.0), 8)
     left, top = max(room, inches(keys, 8)) + 0.15, 0.3 + 0.13 * keys.count("\n")
-    height = first[0].shape[1] / first[0].shape[2]
-    cell = WIDTH / len(nfes)
-    row = cell / len(pick) * height
-    size = (left + WIDTH + 0.05, top + 0.05 + (row + 0.06) * len(strips))
+    height, width = _strip(first[0], pick).shape[:2]
+    panel = WIDTH / (len(nfes) + COLUMN_GAP * (len(nfes) - 1))
+    row = panel * height / width
+    rows = row * (len(strips) + ROW_GAP * (len(strips) - 1))
+    size = (left + WIDTH + 0.05, top + rows + 0.02)
     figure = Figure(figsize=size, constrained_layout=False)
     panels = figure.subplots(len(strips), len(nfes), squeeze=False)
     figure.subplots_adjust(left=left / size[0], right=1 - 0.05 / size[0], top=1 - top / size[1],
-                           bottom=0.02 / size[1], wspace=0.03, hspace=0.06)  # fmt: skip
+                           bottom=0.02 / size[1], wspace=COLUMN_GAP, hspace=ROW_GAP)  # fmt: skip
     for y, (arm, found) in enumerate(strips.items()):
         for x, nfe in enumerate(nfes):
             axes = panels[y][x]

@@ -154,6 +154,12 @@ def test_it_goes_on_where_it_was(digits, vae, tmp_path):
     assert encoded(digits, tmp_path / "out.h5", vae).sha256 == whole.sha256
 
 
+def test_what_was_noted_of_a_file_that_was_removed_does_not_count(digits, vae, tmp_path):
+    whole = encoded(digits, tmp_path / "whole.h5", vae)
+    (tmp_path / "out.h5.part.done").write_text("32")
+    assert encoded(digits, tmp_path / "out.h5", vae).sha256 == whole.sha256
+
+
 def test_an_image_that_goes_away_is_named_and_can_come_back(vae, tmp_path):
     images = save_digits(tmp_path / "images", 40)
     last = sorted(images.rglob("*.png"))[-1]

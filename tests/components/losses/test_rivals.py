@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from components.flow_maps import Plain, Scaled
+from components.flow_maps import Exponential, Plain, Scaled
 from components.guidances import ConstantGuidance, NoGuidance, RandomBeta
 from components.losses import PID, TVM, FlowMatching, MeanFlow, Shortcut
 from components.time_samplers import Uniform
 from framework import UserError
 from framework.evaluator import Evaluator
+from framework.protocols import Evaluation
 from tests.components.building import FixedGuidance, FixedTimes, SlowEvaluator, batch, dit
 
 T = torch.tensor([0.9, 0.6, 0.4, 1.0], dtype=torch.float64)
@@ -59,7 +60,7 @@ def mean_flow_by_hand(network, data, w, w_seen, kappa, interval=(0.0, 1.0)):
     v = data.noise - data.x0
     with torch.no_grad():
         u_c = network(x, T, T, data.labels, w_seen)
-        u_e = network(x, T, T, empty, w_seen)
+        u_e = network(x, T, T, empty, ONE)  # as dropped labels are trained
         mixed = column(w) * v + kappa * u_c + column(1 - w - kappa) * u_e
         inside = (interval[0] <= T) & (interval[1] >= T) & (data.labels != data.empty_class)
         v = torch.where(column(inside), mixed, v)
@@ -104,6 +105,26 @@ def test_mean_flow_without_guidance_takes_one_pass_and_data_velocities():
     expected = mean_flow_by_hand(network, data, ONE, ONE, 0.0)
     torch.testing.assert_close(loss(data, slow).total, expected, atol=1e-7, rtol=1e-6)
     assert len(slow.queries) == 1
+
+
+@pytest.mark.parametrize(("kappa", "passes"), [(0.0, 2), (0.4, 3)])
+def test_mean_flow_asks_for_its_own_velocity_only_where_it_counts(kappa, passes):
+    slow = SlowEvaluator(dit(0))
+    MeanFlow(FixedTimes(T, S), FixedGuidance(W), kappa=kappa)(batch(), slow)
+    assert len(slow.queries) == passes
+
+
+@pytest.mark.parametrize("mix", ["constant", "random"])
+def test_mean_flow_asks_the_empty_class_only_at_the_weight_that_it_trains(mix):
+    data, seen = batch(64), {True: set(), False: set()}
+
+    def evaluate(*queries):
+        for query in queries:
+            seen[query.gradient].update(query.w[query.c == data.empty_class].tolist())
+        return tuple(Evaluation(torch.ones_like(q.x), torch.ones_like(q.x)) for q in queries)
+
+    MeanFlow(Uniform(), ConstantGuidance(2.0, 0.5), kappa=0.4, mix=mix)(data, evaluate)
+    assert seen[False] == seen[True] == {1.0}
 
 
 def test_the_adaptive_weight_scales_each_sample_and_carries_no_gradient():
@@ -193,16 +214,33 @@ def test_shortcut_asks_two_halves_to_make_a_whole():
     s = torch.tensor([0, 0.5, 0.25, 0.75]).double()
     w = torch.where(data.labels == data.empty_class, ONE, W)
 
-    def f(net, x, t, s):
-        return column((s - t) * w) * net(x, t, s, data.labels, w)
+    def f(net, x, t, s, shortest=False):
+        end = torch.where(t - s == 0.125, t, s) if shortest else s  # halves of a quarter
+        return column((s - t) * w) * net(x, t, end, data.labels, w)
 
     x = column(1 - t) * data.x0 + column(t) * data.noise
-    half = f(target, x, t, m)
-    error = f(network, x, t, s) - half - f(target, x + half, m, s)
+    half = f(target, x, t, m, shortest=True)
+    error = f(network, x, t, s) - half - f(target, x + half, m, s, shortest=True)
     expected = mean_square(error / column(t - s)) / w**2
     terms = loss(data, SlowEvaluator(network, {"target": target}))
     torch.testing.assert_close(terms.total, expected)
     assert bool(terms.parts["flow_matching"].isnan().all())
+
+
+@pytest.mark.parametrize("levels", [1, 2, 7])
+def test_shortcut_takes_no_target_of_a_length_that_it_never_trains(levels):
+    loss = Shortcut(Uniform(), ConstantGuidance(), Exponential(), levels=levels)
+    lengths = {"trained": set(), "target": set()}
+
+    def evaluate(*queries):
+        for query in queries:
+            lengths[query.weights].update((query.t - query.s).tolist())
+        return tuple(Evaluation(torch.ones_like(query.x)) for query in queries)
+
+    data, g = batch(256), torch.Generator().manual_seed(0)
+    uniform = lambda _, k: torch.rand(256, k, generator=g, dtype=torch.float64)  # noqa: E731
+    loss(replace(data, uniform=uniform), evaluate)
+    assert lengths["target"] <= lengths["trained"]
 
 
 def test_shortcut_without_jumps_is_flow_matching():

@@ -15,6 +15,14 @@ def test_later_bindings_win_and_names_are_completed(write, base):
     assert configuration.get("toy.rate", 3.0) == 3.0
 
 
+def test_a_binding_that_an_include_below_it_replaces(write, base):
+    text = f"toy.steps = 7\ninclude '{write('b.gin', 'toy.steps = 8')}'\n"
+    with pytest.raises(UserError, match=r"^a\.gin:1: toy\.steps is .* \(b\.gin:1\): write the inc"):
+        Configuration.load([base, write("a.gin", text)])
+    turned = "".join(reversed(text.splitlines(keepends=True)))
+    assert Configuration.load([base, write("a.gin", turned)]).get("toy.steps") == 7
+
+
 def test_get_gives_references_as_data_and_expands_macros(write):
     path = write("a.gin", "std = 2.0\ngap = @s/toy_gap()\ntoy_gap.std = %std\ntoy.loss = %gap\n")
     configuration = Configuration.load([path])

@@ -85,10 +85,23 @@ def test_bytes_are_no_text(tmp_path):
         ("include x\n", "a.gin:1: cannot read x: a text needs quotes"),
         ("3.y = 1\n", "a.gin:1: does not parse: Unexpected token"),
         ("x:\n  y = 1\n z = 2\n", "a.gin:3: does not parse: unindent"),
+        (
+            "x.y = {\n  'a': {'b': 1},\n  'a': {'b': 2},\n}\n",
+            "a.gin:3: does not parse: the key 'a' is there twice: remove one",
+        ),
+        ("x.y = [{1: 2, True: 3}]\n", "a.gin:1: does not parse: the key True is there twice"),
+        ("x.y = {([],): 2}\n", "a.gin:1: does not parse: ([],) cannot be a key: write a text"),
     ],
 )
 def test_what_does_not_parse_names_its_line(write, text, message):
     assert refusal(write("a.gin", text)).startswith(message)
+
+
+def test_one_key_may_stand_in_several_dictionaries(write):
+    path = write("a.gin", "x.y = {'a': {'a': 1}, 'b': ({'a': 1}, {'a': 2})}\n")
+    (found,) = read_file(path)
+    assert isinstance(found, Assignment)
+    assert found.value == {"a": {"a": 1}, "b": ({"a": 1}, {"a": 2})}
 
 
 @given(text=st.text(alphabet="ab.=/@%()[]{},:'\"#\n \t1-\\", max_size=60))

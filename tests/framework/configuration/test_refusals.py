@@ -86,6 +86,7 @@ CASES = {
         "a/time_samplers.toy_gap.std: nothing is built in the scope 'a'",
     ),
     "scoped root": ("a/toy.steps = 3", "a/toy.steps: nothing is built in the scope 'a'"),
+    "scoped grid": ("a/toy_grid.seeds = 3", "a/toy_grid.seeds: nothing is built in the scope 'a'"),
     "unused macro": (
         "steps = 3",
         "nothing uses the macro 'steps': write %steps where it is wanted, or component.setting",
@@ -109,6 +110,19 @@ def test_refused_on_the_command_line(base, case):
     with pytest.raises(UserError) as caught:
         Configuration.load([base], [text]).resolve()
     assert str(caught.value).startswith(f"--set: {message}")
+
+
+def test_a_binding_that_inner_scopes_override_everywhere(write):
+    scoped = toys.BASE.replace("@toy_gap()", "@s/toy_gap()") + "s/toy_gap.std = 2.0\n"
+    path = write("a.gin", scoped)
+    with pytest.raises(UserError) as caught:
+        Configuration.load([path], ["toy_gap.std = 0.5"]).resolve()
+    assert str(caught.value) == (
+        "--set: time_samplers.toy_gap.std: another binding of an inner scope holds wherever it "
+        "would: bind s/time_samplers.toy_gap.std instead"
+    )
+    settings = Configuration.load([path], ["toy_gap.mean = 0.5"]).resolve().settings
+    assert settings["s/time_samplers.toy_gap.mean"] == 0.5
 
 
 def test_required_setting_says_who_needs_it(base):
@@ -139,6 +153,12 @@ def test_required_of_a_root(write):
 def test_gin_required_has_to_be_bound(base):
     with pytest.raises(UserError, match=r"^toy.steps is not bound: every run needs it"):
         Configuration.load([base], ["toy.steps = %gin.REQUIRED"]).resolve()
+
+
+def test_a_macro_may_be_used_by_the_grid_alone(base):
+    found = Configuration.load([base], ["n = 2", "toy_grid.name = 'x'", "toy_grid.seeds = %n"])
+    found.resolve()
+    assert found.read("toy_grid").seeds == 2
 
 
 def test_unused_bindings_of_included_files_pass(write):

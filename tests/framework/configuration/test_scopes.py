@@ -27,7 +27,7 @@ def outcome(toy: toys.Toy) -> list[object]:
 @pytest.mark.parametrize("case", CASES)
 def test_as_gin_does(write, case):
     path = write("a.gin", toys.BASE.replace("@toy_guidance", "@toy_guidance()") + case)
-    resolved = Configuration.load([path]).resolve()
+    resolved = Configuration.load([path]).resolve(refuse_unused=False)
     resolved.activate()
     ours = outcome(resolved.build("toy"))
     gin.clear_config()

@@ -121,6 +121,30 @@ def test_a_setting_that_only_some_arms_use_is_no_mistake(plan_of):
         plan_of(samplers, "time_samplers.clamp.t_mean = -0.2")
 
 
+def test_the_command_line_may_choose_the_baseline(plan_of):
+    assert plan_of(DECAY, "losses.tvm.target_decay = 0.9").baseline == "target_decay=0.9"
+
+
+def test_a_seed_of_the_grid_may_be_named_for_single_runs(plan_of):
+    assert len(plan_of(DECAY, "train.seed = 1", "grid.seeds = 2").cells) == 6
+
+
+def test_an_arm_need_not_use_what_the_baseline_binds(plan_of):
+    planned = plan_of(
+        "grid.baseline = {'guidances.constant.weight': 3.0}",
+        "grid.arms = {'none': {'losses.tvm.guidance': @guidances.none()}}",
+    )
+    assert [arm.name for arm in planned.arms] == ["baseline", "none"]
+
+
+def test_a_macro_may_vary(plan_of):
+    planned = plan_of(
+        "decay = 0.5", "losses.tvm.target_decay = %decay", "grid.axes = {'decay': [0.5, 0.7]}"
+    )
+    found = [cell.resolved.settings["losses.tvm.target_decay"] for cell in planned.cells]
+    assert found == [0.5, 0.7]
+
+
 def test_resources_may_differ_by_arm(plan_of):
     planned = plan_of(
         "launch.partition = 'small'",
@@ -155,12 +179,29 @@ def test_resources_may_differ_by_arm(plan_of):
         (["grid.arms = {'a/b': {'train.batch_size': 8}}"], "cannot be a folder's name"),
         (["grid.arms = {'baseline': {'train.batch_size': 8}}"], "baseline's own name"),
         (["grid.seeds = 0"], "grid.seeds = 0"),
+        (["train.seed = 3", "grid.seeds = 3"], r"^--set: train\.seed = 3, .*grid\.seeds = \[3\]"),
         (["grid.seeds = [1, 1]"], "grid.seeds has 1 twice"),
         (["grid.seeds = []"], "grid.seeds is an empty list"),
         ([DECAY, "grid.equivalent = ['losses.tvm.decay']"], "no axis is called"),
         ([DECAY, "grid.tune = {'losses.tvm.target_decay': [0.1]}"], "what the arms differ in"),
+        (["grid.arms = {'other': {'train.optimizer': @sgd}}",
+          "grid.tune = {'optimizers.adamw.lr': [1e-3, 2e-3]}"],
+         r"grid\.tune: 'other' does not use optimizers\.adamw\.lr: give that arm a grid"),
+        ([DECAY, "grid.baseline = {'optimizers.adamw.lr': 1e-3}",
+          "grid.tune = {'optimizers.adamw.lr': [2e-3, 4e-3]}"], "lr is bound by .*remove it there"),
+        (["grid.axes = {'losses.tvm.target_decay': [0.0, 0.9], 'optimizers.adamw.lr': [1e-3]}",
+          "grid.tune = {'optimizers.adamw.lr': [2e-3, 4e-3]}"], "lr is bound by .*remove it there"),
         (["grid.name = '../x'"], "cannot be a folder's name"),
         (["launch.time = 'soon'"], "is no time"),
+        ([DECAY, "grid.baseline = {'losses.tvm.target_decay': 0.9}",
+          "losses.tvm.target_decay = 0.5"],
+         r"^--set: losses\.tvm\.target_decay: the grid binds it itself in every arm"),
+        (["grid.arms = {'none': {'losses.tvm.guidance': @guidances.none(),"
+          " 'guidances.constant.weight': 3.0}}"],
+         r"^grid\.arms\['none'\]: .*weight: the run does not use guidances\.constant"),
+        (["decay = 0.5", "losses.tvm.target_decay = %decay",
+          "grid.arms = {'x': {'decay': 0.7, 'train.clip_norm': %decay}}"],
+         r"^--set: grid\.arms uses a macro that the grid varies \(decay\)"),
         (["grid.axes = {'time_samplers.clamp.t_mean': [0.0, 1.0]}"],
          r"grid\.axes: .*does not use time_samplers\.clamp"),
     ],

@@ -79,6 +79,12 @@ def bomb(levels=60):
     return code
 
 
+def typed(code):
+    """Pickle code of a number of numpy's whose type has that code for its name."""
+    made = b"cnumpy\ndtype\n(" + code + b"tR"
+    return b"cnumpy.core.multiarray\nscalar\n(" + made + binary(b"x") + b"tR"
+
+
 HOSTILE = {
     "builtins.open": touching,
     "posix.system": lambda p: called("posix", "system", text(f"touch {p}")),
@@ -99,6 +105,9 @@ HOSTILE = {
         b"ctorch.nn.modules.linear\nLinear\n" + number(4) + b"\x85\x81"
     ),
     "calls something without a name": lambda p: text("x") + b")R",
+    "asks for something without a name": lambda p: bomb() + text("x") + b"\x93",
+    "a type without a name": lambda p: typed(bomb()),
+    "the type 'f1', which is not read": lambda p: typed(text("f1")),
     "instruction INST": lambda p: b"(" + text("x") + b"iposix\nsystem\n",
     "instruction OBJ": lambda p: b"(ctorch.nn.modules.linear\nLinear\no",
     "instruction EXT1": lambda p: b"\x82\x01",

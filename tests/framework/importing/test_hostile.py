@@ -5,6 +5,7 @@ import pytest
 from framework.importing import (
     Instance,
     RefusedError,
+    array,
     names,
     parameters,
     read_pickle,
@@ -81,6 +82,26 @@ def test_networks_that_hold_each_other_end(tmp_path):
     for network in (deep, round_about):
         with pytest.raises(RefusedError, match=r"its networks (have more|are nested)"):
             parameters(network)
+
+
+@pytest.mark.parametrize("kind", ["_modules", "_parameters"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("x" * 2000, "more than 1024 letters"), (10**5000, "are no texts")],
+    ids=["long", "number"],
+)
+def test_names_of_parts_that_would_take_memory_are_refused(name, words, kind):
+    with pytest.raises(RefusedError, match=words):
+        parameters(Instance("Leaf", {kind: {name: Instance("Leaf")}}))
+
+
+@pytest.mark.parametrize("shape", [(1,) * 70, (0, 1 << 70), (2,)])
+def test_shapes_that_no_array_has_are_refused(shape):
+    numbers = Instance("numpy.dtype", {"code": "u1"})
+    data = b"x" if 0 not in shape else b""
+    stand_in = Instance("numpy.ndarray", {"__setstate__": (1, shape, numbers, False, data)})
+    with pytest.raises(RefusedError, match="shape does not fit"):
+        array(stand_in)
 
 
 def test_deep_nesting_is_read_without_recursion(tmp_path):

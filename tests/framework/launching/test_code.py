@@ -1,5 +1,6 @@
 """The code travels: what is edited after a launch changes nothing that was launched."""
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -68,6 +69,27 @@ def test_a_snapshot_is_shared_until_something_changes(tmp_path, monkeypatch):
     assert new
     assert second != first
     assert (second / "components/untracked.py").read_text() == "b"
+
+
+def test_a_plugin_travels_with_the_folders_that_it_imports_from(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    texts = {
+        "code_plugin.py": "import code_plain.deep.inner, code_package",
+        "code_plain/deep/inner.py": "A = 1",
+        "code_package/__init__.py": "",
+        "code_unused/other.py": "",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    try:
+        importlib.import_module("code_plugin")
+        found = snapshots.plugin_files(["code_plugin"])
+    finally:
+        for name in [n for n in sys.modules if n.startswith("code_p")]:
+            del sys.modules[name]
+    del texts["code_unused/other.py"]
+    assert found == texts
 
 
 def test_installed_packages_are_copied_without_gin_configs(tmp_path, monkeypatch):

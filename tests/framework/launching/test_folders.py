@@ -16,7 +16,7 @@ from framework.launching import folders, presenting
 from framework.launching.decisions import decide
 from framework.launching.launch import launch
 from framework.launching.waiting import wait
-from framework.runs import outcomes
+from framework.runs import claims, outcomes
 
 from .conftest import REPOSITORY, options, run_all, toy_plan, until_jobs_end
 
@@ -219,6 +219,19 @@ def test_removed_arms_stay(planned, grid):
 def test_the_launch_of_a_job_that_cannot_start_is_undone(planned, tmp_path, monkeypatch):
     monkeypatch.setattr("submitit.LocalExecutor.submit", lambda self, pool: Ended(self.folder))
     refused(planned, tmp_path / "toy", "did not start")
+
+
+def test_a_launch_is_undone_before_the_next_one_has_its_turn(planned, tmp_path, monkeypatch):
+    grid, real, held = tmp_path / "toy", folders._restore, []
+
+    def restore(path, before):
+        held.append(claims.is_held(grid / folders.LOCK))
+        real(path, before)
+
+    monkeypatch.setattr(folders, "_restore", restore)
+    monkeypatch.setattr("submitit.LocalExecutor.submit", lambda self, pool: Ended(self.folder))
+    refused(planned, grid, "did not start")
+    assert held and all(held)
 
 
 class Ended:

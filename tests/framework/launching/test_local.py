@@ -1,10 +1,13 @@
 """Local launches: real submitit, real processes, real kills."""
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,10 +18,11 @@ from framework.launching.cancelling import cancel
 from framework.launching.launch import launch
 from framework.launching.states import read_states
 from framework.launching.waiting import wait
-from framework.runs import claims
+from framework.runs import claims, outcomes
 
 from .conftest import (
     REPOSITORY,
+    RUNNER,
     act,
     job_processes,
     options,
@@ -74,10 +78,30 @@ def test_a_job_that_cannot_start_says_why(planned, grid, tmp_path, monkeypatch):
     assert not grid.exists()
 
 
+def test_a_job_that_takes_long_to_start_is_waited_for(planned, grid, monkeypatch):
+    later = itertools.count(step=1000)
+    clock = SimpleNamespace(time=time.time, sleep=time.sleep, monotonic=lambda: next(later))
+    monkeypatch.setattr("framework.launching.launch.time", clock)
+    run_all(planned, grid)
+    assert set(states(grid).values()) == {"done"}
+
+
 def test_a_job_that_dies_before_its_runs_says_why(planned, grid, capsys):
     launched = launch(planned, grid, options(runner="no_such_module:run"))
     assert presenting.finish(launched) == 1
     assert "ended: ModuleNotFoundError: No module named 'no_such_module'" in capsys.readouterr().err
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_launch_leaves_no_job_that_nobody_knows(planned, grid, monkeypatch):
+    clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=interrupt)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("framework.launching.launch.time", clock)  # while it waits for its job
+        launch(planned, grid, options())
+    until(lambda: set(states(grid).values()) == {"done"}, "the job that was started")
 
 
 def test_only_what_is_missing_is_run(planned, grid):
@@ -130,6 +154,17 @@ def test_a_failure_a_crash_and_a_divergence_stop_no_other(grid):
     assert len(list(grid.glob(".former/diverges/*/state.json"))) == 0  # it never saved
     assert len(list(grid.glob(".former/diverges/*/heartbeat.json"))) == 1
     assert len(run_all(planned, grid, retry="all").started) == 5
+
+
+def test_what_failed_on_a_host_whose_clock_is_fast_is_run_again(grid):
+    planned = toy_plan("grid.axes = {}", "grid.seeds = 1")
+    run_all(planned, grid)
+    run = grid / planned.cells[0].directory
+    outcomes.record(run, "failed", "for the test")
+    ahead = outcomes.read(run) | {"updated": time.time() + 600.0}
+    (run / outcomes.FILE).write_text(json.dumps(ahead))
+    run_all(planned, grid, retry="failed")
+    assert len(starts(grid)[planned.cells[0].directory]) == 2
 
 
 def test_a_report_that_cannot_be_made_is_a_failure(planned, grid, capsys):
@@ -228,6 +263,72 @@ def test_cancelling_lets_runs_save_and_leaves_the_rest_unstarted(planned, grid, 
     assert results(grid) == {}
     run_all(planned, grid)
     assert results(grid) == undisturbed
+
+
+def test_an_older_job_does_not_go_on_with_a_run_that_was_cancelled_in_a_newer_one(planned, grid):
+    act(grid, WAITING | {"target_decay=0.9": {"wait": 7}})
+    launch(planned, grid, options(parallel=1))
+    until(lambda: states(grid)["target_decay=0.9/0"] == "running", "the first job")
+    assert cancel(grid, ["target_decay=0.99"]).dropped == 2
+    assert len(launch(planned, grid, options(parallel=1)).started) == 2
+    until(lambda: states(grid)["target_decay=0.99/0"] == "running", "the second job")
+    assert cancel(grid, ["target_decay=0.99"]).told == 1
+    until(lambda: states(grid)["target_decay=0.99/0"] == "stopped", "the run to stop")
+    (grid / "go").touch()
+    until(lambda: not job_processes(grid), "both jobs to end")
+    assert list(states(grid).values()) == ["done", "done", "stopped", "stopped"]
+
+
+@pytest.fixture
+def pool(grid):
+    """Run the cell a/0 in a job, behind some lines of Python and others; return its heartbeat."""
+    run = grid / "a/seed=0"
+    run.mkdir(parents=True)
+    (run / "config.gin").write_text("train.steps = 12\ntrain.seed = 0\n")
+
+    def end(before: str = "", others: tuple[str, ...] = ()) -> dict:
+        code = (
+            f"import sys; from framework.launching.pool import Pool\n{before}\n"
+            f"Pool(sys.argv[1], [*{others}, 'a/seed=0'], '{RUNNER}', created=1.0)()"
+        )
+        command = [sys.executable, "-c", code, str(grid)]
+        subprocess.run(command, cwd=REPOSITORY, check=True, timeout=60)
+        return outcomes.read(run)
+
+    return end
+
+
+def test_a_run_that_was_told_to_stop_stops_in_the_job_that_goes_on_with_it(grid, pool):
+    """As where a job is requeued before it has come to tell the run."""
+    act(grid, {"a": {"wait": 3}})
+    (grid / "a/seed=0" / outcomes.STOP).touch()
+    beat = pool()
+    assert (beat["state"], beat["cause"]) == ("stopped", outcomes.CANCELLED)
+
+
+def test_a_run_whose_folder_is_removed_stops_no_other(grid, pool):
+    (grid / "removed/seed=0").mkdir(parents=True)
+    removing = (
+        "import shutil; from framework.launching import worker; work = worker.work\n"
+        "def remove(run, *rest):\n"
+        "    shutil.rmtree(run) if run.parent.name == 'removed' else work(run, *rest)\n"
+        "worker.work = remove"
+    )
+    assert pool(removing, ("never/seed=0", "removed/seed=0"))["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    "earlier", [None, {"state": "failed", "cause": "of before", "updated": 0.5}]
+)
+def test_a_run_that_is_told_to_stop_as_it_is_forked_stops(grid, pool, earlier):
+    if earlier is not None:
+        (grid / "a/seed=0" / outcomes.FILE).write_text(json.dumps(earlier))
+        (grid / "a/seed=0" / outcomes.FAILURE).write_text("of before")
+    beat = pool(
+        "import os, signal\n"
+        "os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))"
+    )
+    assert (beat["state"], beat["cause"]) == ("stopped", "killed by SIGTERM")
 
 
 def test_an_interrupt_at_the_terminal_reaches_no_run(planned, grid):

@@ -58,6 +58,15 @@ def test_a_diverged_run_is_at_the_step_where_it_did(tmp_path):
     assert view.describe(manifest_of([CELL]), state(tmp_path)) == "diverged at 2"
 
 
+@pytest.mark.parametrize("says", ["diverged", "failed"])
+def test_a_run_that_has_said_how_it_ended_runs_until_its_process_has(tmp_path, says):
+    run = tmp_path / CELL.directory
+    beat(run, state=says, step=7)  # a divergence is replayed for minutes, say
+    with claims.claim(run):
+        assert state(tmp_path, ARRAY).state == "running"  # so that no --retry puts it away
+    assert state(tmp_path, ARRAY).state == says
+
+
 def test_a_run_whose_lock_cannot_be_seen_is_believed_while_it_speaks(tmp_path, slurm_says):
     run = tmp_path / CELL.directory
     slurm_says("5|0|RUNNING|None")
@@ -127,6 +136,33 @@ def test_a_cancelled_run_that_was_launched_again_waits(tmp_path):
         assert state(tmp_path, before, again).state == "queued"
 
 
+@pytest.mark.parametrize("says", ["stopped", "failed", "running"])
+def test_what_a_run_said_before_it_was_submitted_again_does_not_count(tmp_path, slurm_says, says):
+    before = time.time() - 60.0
+    beat(tmp_path / CELL.directory, state=says, cause="of before", host="another", updated=before)
+    again = Submission("slurm", "t", "login", time.time(), [Job("5_0", [CELL.directory])])
+    slurm_says("5|0|FAILED|NonZeroExitCode")  # a setup command, say
+    assert (state(tmp_path, again).state, state(tmp_path, again).cause) == (
+        "failed",
+        "job 5_0 failed",
+    )
+    slurm_says("5|0|RUNNING|None")
+    assert state(tmp_path, again).state == "queued"
+
+
+def test_a_run_that_stopped_in_a_local_job_does_not_wait_for_its_others(tmp_path, slurm_says):
+    beat(tmp_path / CELL.directory, state="stopped", cause=outcomes.KILLED)
+    local = Submission("local", "t", "here", 1.0, ARRAY.jobs, f"{JOBS}/t.lock")
+    (tmp_path / JOBS).mkdir()
+    with claims.hold(tmp_path / local.lock):  # nobody starts it again
+        assert (state(tmp_path, local).state, state(tmp_path, local).cause) == (
+            "stopped",
+            outcomes.KILLED,
+        )
+    slurm_says("5|0|RUNNING|None")
+    assert state(tmp_path, ARRAY).state == "queued"  # its job is about to be requeued, perhaps
+
+
 def test_a_run_that_never_began_says_what_became_of_its_job(tmp_path, slurm_says):
     slurm_says("5|0|FAILED|NonZeroExitCode")  # a setup command, say
     assert (state(tmp_path, ARRAY).state, state(tmp_path, ARRAY).cause) == (
@@ -148,6 +184,23 @@ def test_an_account_of_it_says_the_same_and_shows_the_jobs_log(tmp_path, slurm_s
     found = account(run)
     assert (found.state, found.cause) == ("failed", "job 5_0 failed")
     assert found.log == ["no such module"]
+
+
+def test_an_account_of_a_run_that_nobody_has_submitted_does_not_call_it_queued(tmp_path):
+    manifest_of([CELL]).write(tmp_path)
+    run = tmp_path / CELL.directory
+    run.mkdir(parents=True)
+    (run / "config.gin").touch()
+    assert account(run).state == view.NOT_STARTED
+
+
+def test_an_account_of_a_former_run_says_what_its_grid_knows(tmp_path):
+    manifest = manifest_of([])
+    manifest.former = [CELL]
+    manifest.write(tmp_path)
+    beat(tmp_path / CELL.directory, state="queued", step=7)  # its process was killed as it began
+    found = account(tmp_path / CELL.directory)
+    assert (found.state, found.cause) == ("stopped", "its process is gone, at step 7")
 
 
 def test_slurm_is_asked_once_each_whatever_the_number_of_runs(tmp_path, slurm_says):

@@ -61,6 +61,7 @@ ARMS = {  # name: (bindings, the first group that differs)
     "longer": ("'train.steps': 900", LENGTH),
     "batch": ("'train.batch_size': 32", None),
     "lr": ("'optimizers.adamw.lr': 1e-3", None),
+    "muon": ("'train.optimizer': @optimizers.muon", OPTIMIZER),
     "flow_matching": ("'train.loss': @losses.flow_matching()", None),
     "mean_flow": ("'train.loss': @losses.mean_flow()", None),
     "bf16": ("'train.precision': 'bf16'", LOSSES),

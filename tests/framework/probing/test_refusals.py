@@ -127,6 +127,19 @@ def test_equivalent_arms_have_to_agree(refused):
     assert "are declared grid.equivalent and their" in lines[0]
 
 
+def test_the_losses_of_all_micro_batches_are_compared(refused):
+    arms = "grid.axes = {'train.accumulation': [1, 4]}"
+    assert refused(arms, "grid.equivalent = ['train.accumulation']") == []
+
+
+def test_micro_batches_need_not_divide_the_batch_of_a_probe(refused):
+    axis = "grid.axes = {'losses.tvm.target_decay': [0.9, 0.99]}"
+    assert refused("train.batch_size = 256", "train.accumulation = 16", axis) == []
+    axes = "grid.axes = {'train.accumulation': [1, 16], 'train.batch_size': [128, 256]}"
+    runs, lines = probed_and_refused(toy_plan(axes, "grid.equivalent = ['train.accumulation']"))
+    assert lines == [] and all(run.fingerprint for run in runs.values())
+
+
 def test_an_equivalent_arm_that_cannot_run_here_is_not_compared():
     planned = toy_plan(*equivalent("dense", "elsewhere"), plugins=(MEDDLING,))
     findings = probe.probe(planned)

@@ -23,6 +23,18 @@ class Linear:
         return q @ (k.mT @ v) / k.shape[2]
 
 
+@register.time_embedding("rounded")
+class Rounded(nn.Module):
+    """A thousand times, as in a chain of so many steps."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.layer = nn.Linear(1, hidden_size)
+
+    def forward(self, time):
+        return self.layer((1000 * time).round()[:, None] / 1000)
+
+
 @register.normalization("mean")
 class Mean(nn.Module):
     def __init__(self, dim: int):
@@ -98,6 +110,15 @@ def nothing(parameters, lr: float = 1e-2):
     return None
 
 
+@register.optimizer("rate_by_another_name")
+class RateByAnotherName(torch.optim.Optimizer):
+    def __init__(self, parameters, rate: float = 1e-2):
+        super().__init__([p for _, p in parameters], {"rate": rate})
+
+    def step(self, closure=None):
+        pass
+
+
 @register.optimizer("part")
 def part(parameters, lr: float = 1e-2):
     """Leaves biases where they are, and says so."""
@@ -112,11 +133,35 @@ class LateStart(torch.optim.SGD):
 
     def __init__(self, parameters, lr: float = 1e-2):
         super().__init__(parameters, lr)
+        self.param_groups[0]["steps"] = 0
+
+    def step(self, closure=None):
+        self.param_groups[0]["steps"] += 1
+        return super().step() if self.param_groups[0]["steps"] > 3 else None
+
+
+@register.optimizer("forgetful")
+class Forgetful(torch.optim.SGD):
+    """Its state is complete but for the number of steps, by which it decays."""
+
+    def __init__(self, parameters, lr: float = 1e-2):
+        super().__init__(parameters, lr)
         self.steps = 0
 
     def step(self, closure=None):
         self.steps += 1
-        return super().step() if self.steps > 3 else None
+        for group in self.param_groups:
+            group["lr"] = 1e-2 / self.steps
+        return super().step()
+
+
+@register.optimizer("unreadable")
+class Unreadable(torch.optim.SGD):
+    """A checkpoint can be written of it, and none can be read."""
+
+    def __init__(self, parameters, lr: float = 1e-2):
+        super().__init__(parameters, lr)
+        self.param_groups[0]["rng"] = torch.Generator()
 
 
 class Fixed:

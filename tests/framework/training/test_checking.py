@@ -20,7 +20,19 @@ GUIDED = (
     "samplers.guided.sampler = @samplers.euler()",
     "evaluation.nfe = (4,)",
 )
+RANDOM_MEAN_FLOW = (
+    "train.loss = @losses.mean_flow()",
+    "losses.mean_flow.time_sampler = @time_samplers.gap()",
+    "losses.mean_flow.guidance = @guidances.random_beta()",
+    "losses.mean_flow.mix = 'random'",
+    "guidances.random_beta.w_min = 1.5",
+    "guidances.random_beta.w_max = 2.0",
+    "evaluation.weight = 2.0",
+)
 REFUSED = {
+    (*RANDOM_MEAN_FLOW, "losses.mean_flow.kappa = 0.3"): (
+        "takes targets at the guidance weight 1, and trains 1.5 to 2"
+    ),
     ("models.dit.second_time = @second_times.none",): "does not see s.*second_times.difference",
     ("models.dit.attention = @attentions.sdpa()",): "sdpa has no derivative.*attentions.auto",
     FLOW_MATCHING: "samplers.flow_map takes jumps.*flow_matching never trains.*samplers.euler",
@@ -39,9 +51,13 @@ REFUSED = {
     (*FLOW_MATCHING, *GUIDED, "evaluation.nfe = (1,)"): "evaluation.nfe: .* 1 is odd",
     ("evaluation.metrics = (@metrics.wasserstein,)",): "metrics.wasserstein takes points",
     ("train.dataset = @datasets.checkerboard()",): "models.dit takes images",
+    ("train.device = 'meta'",): "train.device = 'meta': runs train on 'cpu' or 'cuda'",
+    ("evaluation.nfe = (1, 2, 1)",): r"evaluation\.nfe = \(1, 2, 1\) has one of them twice",
+    (RANDOM, "evaluation.weight = (2, 2.0)"): r"weight = \(2\.0, 2\.0\) has one of them twice",
 }
 ALLOWED = [
     (),
+    RANDOM_MEAN_FLOW,
     ("evaluation.sampler = @samplers.heun()",),
     (RANDOM, "evaluation.weight = 1.5"),
     ("models.dit.guidance_embedding = False",),
@@ -68,9 +84,8 @@ def experiment(bindings, tmp_path):
 
 @pytest.mark.parametrize("bindings", REFUSED, ids=lambda b: b[-1])
 def test_it_is_refused_with_the_reason(bindings, tmp_path):
-    built = experiment(bindings, tmp_path)
     with pytest.raises(UserError, match=REFUSED[bindings]) as error:
-        built.check()
+        experiment(bindings, tmp_path).check()
     assert len(str(error.value).splitlines()) == 1
 
 

@@ -1,4 +1,6 @@
+import errno
 import logging
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,6 +56,20 @@ def test_a_damaged_newest_falls_back_to_the_one_before_and_says_so(checkpoints, 
     with caplog.at_level(logging.WARNING):
         assert checkpoints.load() == {"step": 1}
     assert "step-00000002.pt is damaged" in caplog.text
+
+
+def test_a_disk_that_is_full_when_a_step_is_saved_again_costs_nothing(checkpoints, monkeypatch):
+    checkpoints.save(1, {"step": 1})
+    write_text = Path.write_text
+
+    def full(path, text, **named):
+        write_text(path, "")
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="no space left"):
+        checkpoints.save(1, {"step": 1})
+    assert checkpoints.load() == {"step": 1}
 
 
 def test_a_kill_before_the_rename_leaves_the_last_one(checkpoints):

@@ -52,10 +52,11 @@ def test_bins_are_means_over_times(trained):
     train = trainer.settings
     batch = Batches(train.dataset, Streams(train.seed), 32, trainer.device).at(1)
     times = train.loss.time_sampler(batch.uniform("times", 4))
-    inside = (times.t >= 0.5) & (times.t < 0.75)
     terms = train.loss(batch, lambda *queries: evaluate(trainer.model, trainer.averages, queries))
-    expected = float(terms.parts["terminal"][inside].mean())
-    assert found["bins/terminal/t=0.5-0.75"] == pytest.approx(expected, rel=1e-4)
+    for name, time, low, high in (("t", times.t, 0.5, 0.75), ("s", times.s, 0.25, 0.5)):
+        expected = float(terms.parts["terminal"][(time >= low) & (time < high)].mean())
+        tag = f"bins/terminal/{name}={low:g}-{high:g}"
+        assert found[tag] == pytest.approx(expected, rel=1e-4)
     velocity = {tag for tag in found if tag.startswith("bins/flow_matching")}
     assert all("/t=" in tag for tag in velocity)
 

@@ -1,14 +1,12 @@
 """How a run is judged: evaluations that the sampler chooses, and several guidance weights."""
 
 from importlib.util import find_spec
-from pathlib import Path
 
 import h5py
 import pytest
 from torch import nn
 
 from framework import UserError, register, registry
-from framework.configuration import Configuration
 from framework.protocols import Score
 from framework.report import findings
 from framework.results import load
@@ -19,39 +17,10 @@ from framework.training.again import Changes, measure_again
 from framework.training.drawing import Wanted, draw_pictures
 from framework.training.experiment import Experiment
 from framework.training.restored import restore
+from tests.framework.training.plane import ADAPTIVE, RANDOM, VELOCITY, configured, trained
 
 SLICED = "metrics.sliced_wasserstein"
-PLANE = Path(__file__).parents[3] / "gin/plane.gin"
-TINY = (
-    *("models.mlp.hidden_size = 16", "models.mlp.depth = 1", "train.batch_size = 16"),
-    *("train.steps = 2", "evaluation.samples = 40", "evaluation.batch_size = 30"),
-    *("evaluation.metrics = (@metrics.sliced_wasserstein,)", "logging.pictures = 2"),
-)
-VELOCITY = (
-    "train.loss = @losses.flow_matching()",
-    "losses.flow_matching.time_sampler = @time_samplers.uniform()",
-    "losses.flow_matching.guidance = @guidances.none()",
-    "losses.flow_matching.flow_map = @flow_maps.plain()",
-)
-ADAPTIVE = (*VELOCITY, "evaluation.sampler = @samplers.adaptive()", "evaluation.nfe = None")
-RANDOM = (
-    "losses.tvm.guidance = @guidances.random_beta()",
-    "evaluation.weight = (2.0, 1.5)",
-    "evaluation.nfe = (1,)",
-)
 needs_torchdiffeq = pytest.mark.skipif(find_spec("torchdiffeq") is None, reason="needs torchdiffeq")
-
-
-def configured(*sets):
-    return Configuration.load([PLANE], [*TINY, *sets])
-
-
-def trained(directory, *sets):
-    resolved = configured(*sets).resolve()
-    Experiment.build(resolved).check()
-    folder.prepare(directory, resolved)
-    assert run(directory) is State.DONE
-    return directory
 
 
 @needs_torchdiffeq
@@ -177,6 +146,29 @@ def test_two_metrics_that_return_one_score_are_refused(plugged, tmp_path):
     folder.prepare(tmp_path, resolved)
     with pytest.raises(UserError, match=r"metrics\.sliced_wasserstein and metrics\.thin both"):
         run(tmp_path)
+
+
+def test_what_was_trained_outlives_a_judge_that_fails(plugged, tmp_path):
+    works = []
+
+    @register.metric("failing")
+    class Failing:
+        def __init__(self, dataset):
+            pass
+
+        def __call__(self, samples, labels):
+            if not works:
+                raise OSError("no space left")
+            return [Score("failing", 1.0, "lower")]
+
+    resolved = configured("evaluation.metrics = (@metrics.failing,)").resolve()
+    folder.prepare(tmp_path, resolved)
+    with pytest.raises(OSError, match="no space left"):
+        run(tmp_path)
+    assert restore(tmp_path).step == 2
+    works.append(True)
+    assert run(tmp_path) is State.DONE
+    assert set(load(tmp_path, kinds=["evaluation"]).metric) == {"failing"}
 
 
 def test_what_is_dropped_in_training_is_not_when_the_trained_weights_are_judged(plugged, tmp_path):

@@ -19,6 +19,12 @@ DIGITS = Path(__file__).parents[3] / "gin/digits.gin"
 ODD = str(Path(__file__).with_name("odd_parts.py"))
 NORM, TIMES = "models.dit.normalization", "losses.tvm.time_sampler"
 ATTENTION, OPTIMIZER, METRICS = "models.dit.attention", "train.optimizer", "evaluation.metrics"
+FLOW_MATCHING = """train.loss = @losses.flow_matching()
+losses.flow_matching.time_sampler = @time_samplers.uniform()
+losses.flow_matching.guidance = @guidances.none()
+losses.flow_matching.flow_map = @flow_maps.plain()
+evaluation.sampler = @samplers.euler()
+evaluation.weight = 1.0"""
 REFUSED = {
     f"{ATTENTION} = @attentions.narrow()": (
         rf"attentions\.narrow \({ATTENTION}\): its output has the shape \(4, 2, 1, 8\)"
@@ -31,6 +37,10 @@ REFUSED = {
     f"{OPTIMIZER} = @optimizers.first_only": (
         r"optimizers\.first_only.* leave out \d+ of \d+ parameters, such as \w+"
     ),
+    "models.dit.time_embedding = @time_embeddings.rounded": r"its forward-mode derivative is zero",
+    f"{OPTIMIZER} = @optimizers.forgetful": r"after load_state_dict its next step is another",
+    f"{OPTIMIZER} = @optimizers.unreadable": r"its state holds a Generator, which no checkpoint",
+    f"{OPTIMIZER} = @optimizers.rate_by_another_name": r"its groups have no learning rate 'lr'",
     f"{OPTIMIZER} = @optimizers.nothing": r"optimizers\.nothing: it returns a NoneType",
     f"{METRICS} = (@metrics.number,)": r"metrics\.number \(.*\): it returns a float",
     f"{METRICS} = (@metrics.upwards,)": r"metrics\.upwards \(.*\): .* the direction 'up'",
@@ -46,6 +56,7 @@ ALLOWED = [
     f"{NORM} = @normalizations.torch_layer",
     f"{NORM} = @normalizations.noisy",
     f"{TIMES} = @time_samplers.double()",
+    "models.dit.time_embedding = @time_embeddings.rounded\n" + FLOW_MATCHING,
     f"{OPTIMIZER} = @optimizers.part",
     f"{OPTIMIZER} = @optimizers.late_start",
     f"{METRICS} = (@metrics.fixed,)",
@@ -75,7 +86,7 @@ def test_what_breaks_its_protocol_is_refused(binding):
 def test_what_is_only_unusual_is_not(binding, caplog):
     built, state = experiment(binding), torch.get_rng_state()
     began = time.monotonic()
-    plugged.check(built.resolved, built.train.dataset)
+    plugged.check(built.resolved, built.train.dataset, built.train.loss)
     assert time.monotonic() - began < 1
     assert torch.equal(torch.get_rng_state(), state), "a run draws other numbers for the check"
     built.check()

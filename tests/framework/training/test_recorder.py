@@ -24,6 +24,17 @@ def test_means_reach_back_no_further_than_the_run():
     assert filled(3).means(3, 20) == {"loss/total": 2.0, "loss/part": 4.0}
 
 
+def test_steps_before_weights_from_elsewhere_are_not_missed():
+    recorder = Recorder(torch.device("cpu"), begun=30)
+    recorder.record(31, row(4, 1))
+    restored = Recorder(torch.device("cpu"))
+    restored.load_state_dict(recorder.state_dict())
+    restored.record(32, row(2, 1))
+    assert restored.means(32, 20) == {"loss/total": 3.0, "loss/part": 1.0}
+    assert restored.broken(32, ["loss/total"]) is None
+    assert [step for step, _ in restored.history(32)] == [31, 32]
+
+
 def test_history_is_the_last_64_steps_in_order():
     history = filled(100).history(100)
     assert [step for step, _ in history] == list(range(100 - LENGTH + 1, 101))

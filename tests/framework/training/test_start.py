@@ -1,6 +1,7 @@
 """Training from another run's weights: what is taken, what identifies it, what is refused."""
 
 import shutil
+import weakref
 
 import pytest
 import torch
@@ -8,9 +9,10 @@ import torch
 from framework import UserError
 from framework.configuration import Configuration
 from framework.probing.shrinking import shrink
-from framework.training import State, exchange, folder, run, weights
+from framework.training import State, exchange, folder, run, starting, weights
 from framework.training.checkpoints import Checkpoints
 from framework.training.experiment import Experiment
+from framework.training.loop import Loop
 from framework.training.trainer import Trainer
 from tests.framework.training.small import DIGITS, SIZE
 
@@ -76,6 +78,25 @@ def test_a_frozen_teacher_stays_and_travels_with_the_run(teacher, tmp_path):
     assert run(directory) is State.DONE
 
 
+def test_a_run_that_goes_on_needs_no_more_memory(teacher, tmp_path, monkeypatch):
+    shutil.copytree(teacher, tmp_path / "run")
+    loaded, load = [], Checkpoints.load
+
+    def watched(*arguments, **named):
+        state = load(*arguments, **named)
+        loaded.extend(weakref.ref(weight) for weight in state["model"].values())
+        return state
+
+    def alive(loop):
+        assert not any(weight() is not None for weight in loaded)
+        return State.DONE
+
+    monkeypatch.setattr(Checkpoints, "load", watched)
+    monkeypatch.setattr(Loop, "run", alive)
+    assert run(tmp_path / "run") is State.DONE
+    assert loaded
+
+
 def test_the_content_identifies_it_and_not_the_place(teacher, tmp_path):
     shutil.copytree(teacher, tmp_path / "copy")
     here, there = starting_at(teacher).resolve(), starting_at(tmp_path / "copy").resolve()
@@ -97,6 +118,14 @@ def test_a_safetensors_file_will_do(teacher, tmp_path):
     torch.testing.assert_close(weights.read(pinned), dict(held(teacher)), rtol=0, atol=0)
 
 
+def test_weights_with_steps_behind_them_are_trained_on(teacher, tmp_path):
+    again = configured("train.steps = 4")
+    starting.start(
+        tmp_path / "run", Experiment.build(again.resolve()), {"evaluation": held(teacher)}, step=2
+    )
+    assert run(tmp_path / "run") is State.DONE
+
+
 def test_what_is_not_there_is_said_with_its_setting(tmp_path):
     with pytest.raises(UserError, match=r"^--set: train.start = '.*nowhere': no weights there"):
         starting_at(tmp_path / "nowhere").resolve()
@@ -114,6 +143,16 @@ def test_weights_that_changed_or_went_are_refused(teacher, tmp_path):
     file.unlink()
     with pytest.raises(UserError, match="is gone"):
         weights.read(pinned)
+
+
+def test_a_damaged_checkpoint_is_refused_before_training(teacher, tmp_path):
+    shutil.copytree(teacher, tmp_path / "copy")
+    file = tmp_path / "copy/checkpoints/step-00000002.pt"
+    state = torch.load(file, weights_only=True)
+    state["averages"]["evaluation"]["output.linear.bias"][0] += 1
+    torch.save(state, file)
+    with pytest.raises(UserError, match=r"^train\.start: .*step-00000002\.pt is damaged"):
+        Experiment.build(starting_at(tmp_path / "copy").resolve()).check()
 
 
 def test_weights_of_another_network_are_refused_before_training(teacher):
