@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from framework.errors import UserError
-from framework.protocols import Query, Score, Times, TimeSampler
+from framework.protocols import Metric, Query, Score, Times, TimeSampler
 from framework.protocols.learning import NamedParameters
 from framework.registry import name_of
 from framework.results.names import plain_metric
@@ -62,6 +62,20 @@ def check_query(query: Query, shape: Sequence[int], empty_class: int) -> None:
             raise UserError(f"it asks for {name} in {value.dtype}, which has to be {dtype}")
     if ((query.c < 0) | (query.c > empty_class)).any():
         raise UserError(f"it asks for classes c outside of 0 to {empty_class}, the empty class")
+
+
+def check_samples(metric: Metric, samples: int) -> None:
+    """Refuse fewer samples than a metric says that it needs.
+
+    Raises:
+        UserError: they are fewer.
+    """
+    least = getattr(metric, "least_samples", 1)
+    if samples < least:
+        raise UserError(
+            f"{name_of(metric)} needs {least} samples, and evaluation.samples is {samples}: "
+            "raise it"
+        )
 
 
 def optimizer_of(make: Callable[..., object], parameters: NamedParameters) -> torch.optim.Optimizer:

@@ -36,6 +36,7 @@ class Coverage:
         self, dataset: Dataset, neighbours: PositiveInt = 5, cache: LocalPath | None = None
     ) -> None:
         self._neighbours = int(at_least("neighbours", neighbours, 1))
+        self.least_samples = self._neighbours + 1
         self._judge = Judge(dataset, cache)
 
     @cached_property

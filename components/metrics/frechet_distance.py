@@ -26,6 +26,7 @@ class FrechetDistance:
     """
 
     score_names = ("fd",)
+    least_samples = 2  # for a covariance
 
     def __init__(self, dataset: Dataset, cache: LocalPath | None = None) -> None:
         self._judge = Judge(dataset, cache)

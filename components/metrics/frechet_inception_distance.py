@@ -45,6 +45,7 @@ class FrechetInceptionDistance:
     """
 
     score_names = ("fid",)
+    least_samples = 2  # for a covariance
 
     def __init__(
         self,

@@ -52,6 +52,7 @@ class KernelDistance:
     """
 
     score_names = ("kd",)
+    least_samples = 2  # for a pair
 
     def __init__(self, dataset: Dataset, cache: LocalPath | None = None) -> None:
         self._judge = Judge(dataset, cache)

@@ -90,7 +90,8 @@ class Metric(Protocol):
     time to the first call.
 
     By a class attribute `score_names`, a tuple, it may say what its scores are called, without
-    hashes: then a grid that ranks by a name that is none of them is refused before it trains.
+    hashes: then a grid that ranks by a name that is none of them is refused before it trains. By
+    `least_samples` it may say how many it needs: fewer are refused then.
     """
 
     def __call__(self, samples: Tensor, labels: Tensor) -> list[Score]:

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from framework.answers import check_samples
 from framework.distribution import ALONE, World
 from framework.errors import UserError
 from framework.passes import Passes
@@ -82,6 +83,8 @@ def _check(run: Restored, settings: Evaluation) -> None:
     weights = sampling_weights(settings, train.loss.guidance.weight)
     combination = Combination(run.experiment.resolved, train, settings, run.trainer.model, weights)
     combination.check_sampling()
+    for build in settings.metrics:
+        check_samples(build(dataset=train.dataset), settings.samples)
 
 
 def _passes(run: Restored, settings: Evaluation, weights: str, world: World) -> Passes:

@@ -10,7 +10,7 @@ from torch import nn
 
 import framework.grid.resources
 import framework.grid.settings  # noqa: F401 (both are set in a grid's file, which may be run too)
-from framework.answers import optimizer_of
+from framework.answers import check_samples, optimizer_of
 from framework.configuration import Resolved
 from framework.configuration.roots import register_root
 from framework.errors import UserError
@@ -85,7 +85,8 @@ class Experiment:
     def _check_metrics(self) -> None:
         with self.resolved.refusals():
             for build in self.evaluation.metrics:
-                build(dataset=self.train.dataset)
+                metric = build(dataset=self.train.dataset)
+                check_samples(metric, self.evaluation.samples)
         chosen = self.resolved.settings["evaluation.metrics"]
         for one, other in itertools.combinations(chosen, 2):
             if self.resolved.alike(one, other):

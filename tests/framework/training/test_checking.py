@@ -51,6 +51,7 @@ REFUSED = {
     (*FLOW_MATCHING, *GUIDED, "evaluation.nfe = (1,)"): "evaluation.nfe: .* 1 is odd",
     ("evaluation.metrics = (@metrics.wasserstein,)",): "metrics.wasserstein takes points",
     ("train.dataset = @datasets.checkerboard()",): "models.dit takes images",
+    ("evaluation.samples = 1",): r"frechet_distance needs 2 samples, and evaluation\.samples is 1",
     ("train.device = 'meta'",): "train.device = 'meta': runs train on 'cpu' or 'cuda'",
     ("evaluation.nfe = (1, 2, 1)",): r"evaluation\.nfe = \(1, 2, 1\) has one of them twice",
     (RANDOM, "evaluation.weight = (2, 2.0)"): r"weight = \(2\.0, 2\.0\) has one of them twice",

@@ -40,6 +40,23 @@ def test_a_checkpoint_of_other_components_is_told_in_a_line(other, tmp_path):
         restore(tmp_path / "run")
 
 
+def test_fewer_samples_than_a_metric_needs_are_refused(plugged, tmp_path):
+    @register.metric("hungry")
+    class Hungry:
+        least_samples = 30
+
+        def __init__(self, dataset):
+            pass
+
+        def __call__(self, samples, labels):
+            return [Score("hungry", float(len(samples)), "lower")]
+
+    run = restore(trained(tmp_path / "run", "evaluation.metrics = (@metrics.hungry,)"))
+    with pytest.raises(UserError, match=r"metrics\.hungry needs 30 samples"):
+        measure_again(run, Changes(samples=29))
+    assert {each.score.value for each in measure_again(run, Changes(samples=30))} == {30.0}
+
+
 def test_without_held_out_examples_there_is_nothing_to_judge(tmp_path):
     with pytest.raises(UserError, match="gaussian_mixture holds out no examples"):
         held_out_scores(restore(trained(tmp_path / "run")))
