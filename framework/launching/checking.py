@@ -16,6 +16,7 @@ from framework.probing import probe as probing
 from framework.probing.probe import Findings, Sizes
 
 NO_PROBE = "--no-probe: nobody looked whether the arms differ in what they do"
+GONE = "\r\033[K"  # what takes a line of a terminal back
 
 
 def check(
@@ -70,23 +71,24 @@ def _say(line: str) -> None:
 
 @contextmanager
 def _meanwhile(line: str) -> Iterator[None]:
-    """Show a line on a terminal while the block runs; be silent elsewhere."""
-    shown = sys.stderr.isatty()
-    if shown:
-        print(line, end="", file=sys.stderr, flush=True)
+    """Show a line on a terminal while the block runs."""
+    _show(line)
     try:
         yield
     finally:
-        if shown:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        _show(GONE)
 
 
 def _progress(total: int) -> Callable[[int], None]:
-    """Return what rewrites one line on a terminal, and is silent elsewhere."""
+    """Return what rewrites one line on a terminal."""
 
     def show(done: int) -> None:
-        if sys.stderr.isatty():
-            end = "\r" if done < total else "\r\033[K"
-            print(f"probing: {done} of {total} arms", end=end, file=sys.stderr, flush=True)
+        _show(f"probing: {done} of {total} arms" + ("\r" if done < total else GONE))
 
     return show
+
+
+def _show(text: str) -> None:
+    """Write something on a terminal that does not stay; be silent elsewhere."""
+    if sys.stderr.isatty():
+        print(text, end="", file=sys.stderr, flush=True)

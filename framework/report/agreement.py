@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from framework.statistics import lost_runs
+
 from .grid_results import GridResults
 
 TOLERANCE = 0.05
@@ -32,7 +34,7 @@ def with_agreement(
     reference = settings[baseline]
     tolerance = TOLERANCE * abs(float(ranking["mean"][baseline]))
     words = ranking["verdict"].astype(object)
-    lost = ranking["diverged"] + ranking["broken"]
+    lost = lost_runs(ranking)
     reworded = False
     for arm in ranking.index.drop(baseline):
         changed = {b for b, value in settings[str(arm)].items() if value != reference.get(b, value)}

@@ -13,6 +13,7 @@ from framework.statistics import (
     at_budget,
     compare_grids,
     factorial_effects,
+    lost_runs,
     noise_components,
     paired_differences,
     rank_arms,
@@ -203,7 +204,7 @@ def _ranking(
 
 def _of_survivors(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """Restrict verdicts in favour of the side that lost more runs: its survivors flatter it."""
-    lost = table["diverged"] + table["broken"]
+    lost = lost_runs(table)
     more = np.sign(lost - lost[baseline])
     words = table["verdict"].astype(object)
     words[(more > 0) & (words == "better") | (more < 0) & (words == "worse")] += SURVIVORS

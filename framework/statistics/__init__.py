@@ -11,7 +11,7 @@ from .holm import holm
 from .intervals import Estimate, paired_interval, t_interval
 from .noise import noise_components
 from .paired import paired_differences
-from .ranking import STATES, rank_arms
+from .ranking import STATES, lost_runs, rank_arms
 from .scores import Direction, orient, score_matrix, summarise
 from .tuning import best_variants
 from .two_grids import compare_grids
@@ -29,6 +29,7 @@ __all__ = [
     "compare_grids",
     "factorial_effects",
     "holm",
+    "lost_runs",
     "noise_components",
     "orient",
     "paired_differences",

@@ -36,7 +36,7 @@ def rank_arms(scores: pd.DataFrame, runs: pd.DataFrame, direction: Direction) ->
     broken = scores["value"].isna().groupby(scores["arm"].astype(object)).sum()
     table["broken"] = broken.reindex(arms, fill_value=0).astype(int)
     table["divergences"] = _divergences(runs).reindex(arms).fillna("")
-    share = (table["diverged"] + table["broken"]) / table["runs"]
+    share = lost_runs(table) / table["runs"]
     order = pd.DataFrame(
         {
             "unranked": table["mean"].isna() & (share == 0),
@@ -71,3 +71,8 @@ def _divergences(runs: pd.DataFrame) -> pd.Series:
 
 def _seeds(seeds: list[str]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
+
+
+def lost_runs(table: pd.DataFrame) -> pd.Series:
+    """Return how many runs each arm of `rank_arms` lost: diverged, or with a score that is none."""
+    return table["diverged"] + table["broken"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,9 +11,7 @@ import torch
 from framework.answers import wrong_scores
 from framework.protocols import Examples, FieldMetric
 from framework.results.names import plain_metric
-from framework.testing.findings import Findings, Hint, tensor
-
-Given = Mapping[str, Any]
+from framework.testing.findings import Findings, Given, Hint, tensor
 
 
 def dataset(data: Any, given: Given) -> Findings:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 Findings = Iterator[str]
+Given = Mapping[str, Any]  # what an instance was built with
 
 
 class Hint(str):

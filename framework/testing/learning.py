@@ -22,9 +22,8 @@ from framework.protocols import (
     Times,
 )
 from framework.testing.building import BATCH, CLASSES, SHAPE
-from framework.testing.findings import Findings, Hint, tensor
+from framework.testing.findings import Findings, Given, Hint, tensor
 
-Given = Mapping[str, Any]
 STEPS = (1e-3, 1e-5)  # of the difference quotient: for float32 inside, and for steep ones
 MANY = 256
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,9 +11,7 @@ from torch import Tensor
 
 from framework.protocols import Role, has_blocks
 from framework.testing.building import BATCH, HIDDEN
-from framework.testing.findings import Findings, Hint, Still, differentiable, tensor
-
-Given = Mapping[str, Any]
+from framework.testing.findings import Findings, Given, Hint, Still, differentiable, tensor
 
 
 def _times() -> tuple[Tensor, Tensor]:

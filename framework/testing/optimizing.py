@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from framework.answers import NO_RATE, left_out
 from framework.protocols import FoundWeights
-from framework.testing.findings import Findings, Hint, tensor
+from framework.testing.findings import Findings, Given, Hint, tensor
 
-Given = Mapping[str, Any]
 _KEPT = {"Tensor", "Parameter", "int", "float", "bool", "str", "NoneType"}
 
 

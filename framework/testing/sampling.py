@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from framework.testing.building import BATCH, SHAPE
-from framework.testing.findings import Findings, Hint, tensor
-
-Given = Mapping[str, Any]
+from framework.testing.findings import Findings, Given, Hint, tensor
 
 
 class _Field:

@@ -40,5 +40,5 @@ def save_image(path: Path, image: Images) -> None:
         OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as beside:
+    with replacing(path, durable=False) as beside:  # there may be thousands
         Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(beside, "PNG")

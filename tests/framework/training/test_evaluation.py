@@ -6,7 +6,7 @@ import h5py
 import pytest
 from torch import nn
 
-from framework import UserError, register, registry
+from framework import UserError, register
 from framework.protocols import Score
 from framework.report import findings
 from framework.results import load
@@ -61,12 +61,6 @@ def test_a_number_of_evaluations_is_for_samplers_of_fixed_steps(tmp_path):
         measure_again(restored, Changes(nfe=[4]))
     (sheet,) = draw_pictures(restored, Wanted([], count=2), tmp_path / "drawn")
     assert int(sheet.stem.removeprefix("nfe=")) > 5
-
-
-@pytest.fixture
-def plugged(monkeypatch):
-    """Room for components that go with the test."""
-    monkeypatch.setattr(registry, "_components", dict(registry._components))
 
 
 def test_a_sampler_that_spends_other_than_it_is_asked_is_refused(plugged):
@@ -171,16 +165,10 @@ def test_what_was_trained_outlives_a_judge_that_fails(plugged, tmp_path):
     assert set(load(tmp_path, kinds=["evaluation"]).metric) == {"failing"}
 
 
-def test_what_is_dropped_in_training_is_not_when_the_trained_weights_are_judged(plugged, tmp_path):
-    @register.normalization("dropping")
-    class Dropping(nn.Dropout):
-        def __init__(self, dim):
-            super().__init__()
-
-    directory = trained(tmp_path / "run", "models.mlp.normalization = @normalizations.dropping")
+def test_what_is_dropped_in_training_is_not_when_the_trained_weights_are_judged(dropping):
     again = [
         [measured.score.value for measured in measure_again(run, Changes(weights="trained"))]
-        for run in (restore(directory), restore(directory))
+        for run in (restore(dropping), restore(dropping))
     ]
     assert again[0] == again[1]
 

@@ -4,9 +4,8 @@ import sys
 
 import numpy as np
 import pytest
-from torch import nn
 
-from framework import UserError, register, registry
+from framework import UserError, register
 from framework.command import USAGE_ERROR
 from framework.protocols import Score
 from framework.report import poster
@@ -17,12 +16,6 @@ from framework.training.real import held_out_scores
 from framework.training.restored import restore
 from launch import evaluate, sample
 from tests.framework.training.plane import RANDOM, trained
-
-
-@pytest.fixture
-def plugged(monkeypatch):
-    """Room for components that go with the test."""
-    monkeypatch.setattr(registry, "_components", dict(registry._components))
 
 
 @pytest.mark.parametrize("other", ["weights", "groups", "averages"])
@@ -115,13 +108,7 @@ def test_a_weight_is_a_positive_number(program, weight, monkeypatch, capsys):
     assert f"--w: {weight!r} is not a positive number" in capsys.readouterr().err
 
 
-def test_what_is_dropped_in_training_is_not_in_pictures(plugged, tmp_path):
-    @register.normalization("dropping")
-    class Dropping(nn.Dropout):
-        def __init__(self, dim):
-            super().__init__()
-
-    directory = trained(tmp_path / "run", "models.mlp.normalization = @normalizations.dropping")
+def test_what_is_dropped_in_training_is_not_in_pictures(dropping, tmp_path):
     wanted = Wanted([1], count=16, weights="trained")
-    again = [draw_pictures(restore(directory), wanted, tmp_path / name) for name in "ab"]
+    again = [draw_pictures(restore(dropping), wanted, tmp_path / name) for name in "ab"]
     assert again[0][0].read_bytes() == again[1][0].read_bytes()
