@@ -100,7 +100,7 @@ def readable_span(differences: pd.DataFrame) -> Span:
     sizes = np.abs(ends)
     if not len(sizes) or sizes.max() == 0:
         return -1.0, 1.0
-    typical = 3 * float(np.quantile(sizes, 0.8))
+    typical = 4 * float(np.quantile(sizes, 0.8))
     ends = np.clip(ends, -typical, typical) if typical > 0 else ends
     low, high = min(float(ends.min()), 0.0), max(float(ends.max()), 0.0)
     margin = 0.06 * (high - low)
