@@ -53,7 +53,7 @@ def test_a_parameter_frozen_after_the_recording_stays_as_it_is():
     for frozen, free in ((first, second), (second, first)):
         frozen.requires_grad_(False)
         free.requires_grad_(True)
-        before = frozen.clone(), free.clone()
+        before = frozen.detach().clone(), free.detach().clone()
         losses_of(trainer, batches, 6)
         assert torch.equal(frozen, before[0])
         assert not torch.equal(free, before[1])
