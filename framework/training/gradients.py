@@ -137,12 +137,15 @@ class GraphedGradients:
         self._gradients = gradients
         self._alone = gradients.world.size == 1
         self._parameters = list(model.parameters())
+        self._stream: torch.cuda.Stream | None = None
+        self._trained: list[bool] = []  # which of them, in the recording
         self._seen = 0
         self._held: _HeldBatch | None = None
         self._recorded: _Recorded | None = None
 
     def __call__(self, batch: Batch) -> Summary:
         """Run forward and backward passes."""
+        self._follow_frozen()
         if self._held is None:
             self._held = _HeldBatch(batch)
         else:
@@ -158,9 +161,15 @@ class GraphedGradients:
         found = self._recorded.result
         return found if isinstance(found, Summary) else self._gradients.of_all(found)
 
+    def _follow_frozen(self) -> None:
+        """Begin anew where parameters were frozen, or are so no longer."""
+        trained = [parameter.requires_grad for parameter in self._parameters]
+        if trained != self._trained:
+            self._trained, self._seen, self._recorded = trained, 0, None
+
     def _beside(self, batch: Batch) -> Summary:
-        """Run on another stream, as a recording does."""
-        stream = torch.cuda.Stream()
+        """Run on the stream of the recording: cuBLAS keeps 64 MB and more for each that it sees."""
+        stream = self._stream = self._stream or torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             summary = self._gradients(batch)
@@ -170,7 +179,7 @@ class GraphedGradients:
     def _record(self, batch: Batch) -> _Recorded:
         graph = torch.cuda.CUDAGraph()
         # Other threads may go on meanwhile: they build kernels, and look after what was sent.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             result = (
                 self._gradients(batch) if self._alone else self._gradients.own(batch, sending=False)
             )

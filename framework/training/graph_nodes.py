@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,6 +23,15 @@ def number_of(output: fx.Node) -> int:
     """Return which of an operation's outputs this is; those of a tangent are odd."""
     number: Any = output.args[1]
     return int(number)
+
+
+def called(graph: fx.Graph, target: Callable[..., Any], node: fx.Node, *more: Any) -> fx.Node:
+    """Add a call in the backward pass, with the value that the compiler needs to know of it."""
+    made = graph.call_function(target, (node, *more))
+    value = node.meta["val"]
+    with value.fake_mode:
+        made.meta = {"val": target(value, *more), "partitioner_tag": "is_backward"}
+    return made
 
 
 def summed_axes(node: fx.Node) -> set[int]:

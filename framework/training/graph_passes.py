@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import fx
@@ -16,7 +15,15 @@ from torch._inductor.pattern_matcher import stable_topological_sort
 from torch.utils.checkpoint import CheckpointPolicy
 
 from framework.training.graph_joins import join_head_norms
-from framework.training.graph_nodes import NORMS, SHAPES, VIEWS, calls, number_of, summed_axes
+from framework.training.graph_nodes import (
+    NORMS,
+    SHAPES,
+    VIEWS,
+    called,
+    calls,
+    number_of,
+    summed_axes,
+)
 
 _aten = torch.ops.aten
 
@@ -144,10 +151,10 @@ def give_sums(graph: fx.Graph, operation: _Operation) -> None:
         for total in [each for node in rows for each in _sums_over_rows(node)]:
             sums = _output(graph, backward, parts, backward.meta["val"][parts])
             with graph.inserting_before(total):
-                added = _call(graph, _aten.sum.dim_IntList, sums, [0], True)
+                added = called(graph, _aten.sum.dim_IntList, sums, [0], True)
                 shape, dtype = total.meta["val"].shape, total.meta["val"].dtype
-                cast = _call(graph, torch.ops.prims.convert_element_type.default, added, dtype)
-                total.replace_all_uses_with(_call(graph, _aten.view.default, cast, list(shape)))
+                cast = called(graph, torch.ops.prims.convert_element_type.default, added, dtype)
+                total.replace_all_uses_with(called(graph, _aten.view.default, cast, list(shape)))
             graph.erase_node(total)
 
 
@@ -202,15 +209,6 @@ def _output(graph: fx.Graph, backward: fx.Node, place: int, value: object) -> fx
 
 def _ask(backward: fx.Node, wish: int) -> None:
     backward.args = (*backward.args[:wish], True)
-
-
-def _call(graph: fx.Graph, target: Callable[..., Any], node: fx.Node, *more: Any) -> fx.Node:
-    """Add a call in the backward pass, with the value that the compiler needs to know of it."""
-    made = graph.call_function(target, (node, *more))
-    value = node.meta["val"]
-    with value.fake_mode:
-        made.meta = {"val": target(value, *more), "partitioner_tag": "is_backward"}
-    return made
 
 
 def _sums_over_rows(node: fx.Node) -> Iterator[fx.Node]:

@@ -1,5 +1,6 @@
 """Checks of the joint backward of attention and norm in Triton's interpreter: `interpreted.py`."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from tests.kernels.joint_checks import apart, arguments, worst_joint
 from tests.kernels.lean_compiler import lean
 from tests.kernels.norm_checks import EPS, EXACT, error
 
+CUDNN = torch.ops.aten._scaled_dot_product_cudnn_attention.default
 JOINT = "tvmlab_norm.attention_head_norm_backward.default"
 APART = ["tvmlab_kernels.attention_jvp_backward.default", "tvmlab_norm.head_norm_backward.default"]
 CHECKS = (
@@ -106,3 +108,50 @@ def test_a_graph_has_them_joint_unless_something_else_reads_a_gradient(blocks, m
         assert error(gradient, expected) < 2 * EXACT
     targets = [str(node.target) for node in backwards[0].graph.nodes]
     assert [targets.count(each) for each in (JOINT, *APART)] == ([0, 1, 1] if moved else [1, 0, 0])
+
+
+@pytest.fixture()
+def as_cudnn(monkeypatch):
+    """Plain attention as it is on a GPU, forwards only."""
+
+    def forward(q, k, v, bias, lse, *, scale):
+        logits = scale * q @ k.transpose(2, 3)
+        o = logits.softmax(-1) @ v
+        none = torch.empty(0, dtype=torch.int64)
+        natural = logits.logsumexp(-1, keepdim=True)
+        return o, natural, none, none, q.shape[2], k.shape[2], none, none, none
+
+    def attention(q, k, v, *, scale, is_causal):
+        return CUDNN(q, k, v, None, True, 0.0, is_causal, False, scale=scale)[0]
+
+    monkeypatch.setattr(sys.modules["kernels.attention"], "scaled_dot_product_attention", attention)
+    library = torch.library.Library("aten", "IMPL")
+    library.impl("_scaled_dot_product_cudnn_attention", forward, "CPU")
+    yield
+    library._destroy()
+
+
+@pytest.mark.parametrize(("tokens", "joint"), [(70, 1), (512, 1), (513, 0)])
+def test_plain_attention_of_few_tokens_goes_on_through_the_norm_too(
+    blocks, as_cudnn, tokens, joint
+):
+    torch.compiler.reset()
+    g = torch.Generator().manual_seed(0)
+    shapes = [(1, tokens, 96), (16,), (16,), (16,)]
+    xs = [torch.randn(s, generator=g).requires_grad_() for s in shapes]
+    backwards: list[torch.fx.GraphModule] = []
+    run = torch.compile(attend(False), backend=lean(backwards), fullgraph=True)
+    out = run(*xs)
+    cotangent = torch.randn(out.shape, generator=g)
+    if joint:
+        q, k, v = (x.transpose(1, 2) for x in head_norm(*xs[:3], 2, EPS))
+        dense = (q @ k.transpose(2, 3) / 4).softmax(-1) @ v
+        expected = torch.autograd.grad(dense, xs[:3], cotangent)
+        for gradient, other in zip(torch.autograd.grad(out, xs[:3], cotangent), expected):
+            assert error(gradient, other) < 2 * EXACT
+    else:
+        with pytest.raises(NotImplementedError, match="cudnn_attention_backward"):
+            torch.autograd.grad(out, xs[:3], cotangent)
+    targets = [str(node.target) for node in backwards[0].graph.nodes]
+    assert targets.count(JOINT) == joint
+    assert targets.count(str(CUDNN).replace("attention.", "attention_backward.")) == 1 - joint

@@ -3,15 +3,25 @@
 from functorch.compile import make_boxed_func
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch.partitioners import min_cut_rematerialization_partition
+from torch._inductor.decomposition import select_decomp_table
 
 from framework.training.graph_passes import LeanGraph
+
+_TAKEN_APART = select_decomp_table().keys()
+
+
+def operations(module):
+    return {node.target for node in module.graph.nodes if node.op == "call_function"}
 
 
 def lean(backwards):
     """A compiler of nothing but what LeanGraph and the partitioner do; keeps backward graphs."""
 
     def partition(module, *args, **kwargs):
+        before = operations(module)
         LeanGraph()(module.graph)
+        added = operations(module) - before
+        assert not added & _TAKEN_APART  # by the compiler, before it calls LeanGraph
         return min_cut_rematerialization_partition(module, *args, **kwargs)
 
     def backward(module, inputs):

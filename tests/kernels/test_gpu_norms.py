@@ -4,11 +4,20 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from kernels import ahead, head_norm_joint
+from framework.training.lean_graphs import lean_graphs
+from kernels import ahead, flash_attention, head_norm_joint
+from kernels.head_norm import head_norm
 from kernels.modulated_norm import modulated_norm
 from kernels.modulated_norm_kernels import modulated_norm_forward_kernel
 from tests.kernels.joint_checks import arguments, worst_joint
-from tests.kernels.norm_checks import EPS, EXACT, worst_gelu, worst_heads, worst_modulated
+from tests.kernels.norm_checks import (
+    EPS,
+    EXACT,
+    error,
+    worst_gelu,
+    worst_heads,
+    worst_modulated,
+)
 
 pytestmark = [
     pytest.mark.gpu,
@@ -52,6 +61,26 @@ def test_compiled(dual):
     assert worst_gelu((4, 64, 4608), torch.float32, dual, True, "cuda") < 2 * EXACT
     assert worst_modulated((4, 64, 1152), torch.float32, dual, True, True, "cuda") < EXACT
     assert worst_heads((4, 64, 18, 64), torch.float32, dual, True, "cuda") < EXACT
+
+
+def test_plain_attention_goes_on_through_the_norm_compiled():
+    torch.compiler.reset()
+    g = torch.Generator("cuda").manual_seed(0)
+    qkv = torch.randn(2, 256, 3 * 12 * 64, device="cuda", generator=g).bfloat16().requires_grad_()
+    xs = (qkv, *(torch.rand(64, device="cuda", generator=g).requires_grad_() for _ in range(2)))
+    cotangent = torch.randn(2, 12, 256, 64, device="cuda", generator=g).bfloat16()
+
+    def attend(*xs):
+        return flash_attention(*(x.transpose(1, 2) for x in head_norm(*xs, 12, EPS)))
+
+    compiled = torch.compile(attend, fullgraph=True, dynamic=False)
+    with lean_graphs():
+        torch.autograd.grad(compiled(*xs), xs, cotangent)
+    with torch.profiler.profile() as profiler:
+        found = torch.autograd.grad(compiled(*xs), xs, cotangent)
+    assert {"query_kernel", "key_kernel"} <= {entry.key for entry in profiler.key_averages()}
+    for gradient, expected in zip(found, torch.autograd.grad(attend(*xs), xs, cotangent)):
+        assert error(gradient, expected) < 1e-2
 
 
 def test_what_is_traced_is_compiled_before_it_runs():

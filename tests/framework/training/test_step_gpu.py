@@ -46,6 +46,19 @@ def test_replayed_steps_are_the_steps():
     assert graphed == pytest.approx(plain, rel=1e-4)
 
 
+def test_a_parameter_frozen_after_the_recording_stays_as_it_is():
+    trainer, batches = trainer_of("train.cuda_graphs = True", device="cuda")
+    losses_of(trainer, batches, 6)
+    first, second, *_ = trainer.model.parameters()
+    for frozen, free in ((first, second), (second, first)):
+        frozen.requires_grad_(False)
+        free.requires_grad_(True)
+        before = frozen.detach().clone(), free.detach().clone()
+        losses_of(trainer, batches, 6)
+        assert torch.equal(frozen, before[0])
+        assert not torch.equal(free, before[1])
+
+
 def compiled_losses(*settings):
     trainer, batches = trainer_of(*settings, device="cuda")
     assert compile_steps(trainer, batches.at(1))
