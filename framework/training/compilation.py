@@ -113,7 +113,8 @@ def compile_steps(trainer: Trainer, batch: Batch) -> bool:
     trainer.use(compiled_passes())
     failure = ""
     try:
-        with lean_graphs(trainer.settings.keep_heads), _no_collection():
+        kept = trainer.settings.keep_heads, trainer.settings.keep_weights
+        with lean_graphs(*kept), _no_collection():
             trainer.try_step(batch)
     except RuntimeError as error:  # what every stage of the compiler raises
         if trainer.lies_in_shards:

@@ -9,6 +9,7 @@ import torch
 from torch import fx
 
 _aten = torch.ops.aten
+CAST = torch.ops.prims.convert_element_type.default
 NORMS = "tvmlab_norm"  # the namespace of our own kernels but attention's
 SHAPES = (_aten.alias.default, _aten.detach.default, _aten.view.default)  # the order stays
 VIEWS = (*SHAPES, _aten.permute.default)
@@ -32,6 +33,17 @@ def called(graph: fx.Graph, target: Callable[..., Any], node: fx.Node, *more: An
     with value.fake_mode:
         made.meta = {"val": target(value, *more), "partitioner_tag": "is_backward"}
     return made
+
+
+def ancestors(node: fx.Node) -> set[fx.Node]:
+    """Return all that a node follows from."""
+    found: set[fx.Node] = set()
+    left = [node]
+    while left:
+        new = [each for each in left.pop().all_input_nodes if each not in found]
+        found.update(new)
+        left += new
+    return found
 
 
 def summed_axes(node: fx.Node) -> set[int]:

@@ -16,14 +16,17 @@ from torch.utils.checkpoint import CheckpointPolicy
 
 from framework.training.graph_joins import join_head_norms
 from framework.training.graph_nodes import (
+    CAST,
     NORMS,
     SHAPES,
     VIEWS,
+    ancestors,
     called,
     calls,
     number_of,
     summed_axes,
 )
+from framework.training.graph_products import join_products
 
 _aten = torch.ops.aten
 
@@ -73,26 +76,31 @@ class LeanGraph(CustomGraphPass):
     """Keep what is costly to compute again, and compute in passing what is not.
 
     Args:
-        keep_heads: whether normalised queries and keys are kept too.
+        heads: whether normalised queries and keys are kept too.
+        weights: whether weights are kept as they were cast for products, or cast again.
     """
 
-    def __init__(self, keep_heads: bool = False) -> None:
-        self._keep_heads = keep_heads
+    def __init__(self, heads: bool = False, weights: bool = True) -> None:
+        self._heads, self._weights = heads, weights
 
     def __call__(self, graph: fx.Graph) -> None:
         """Change a graph of forward and backward pass in place."""
+        join_products(graph)
         for operation in _OPERATIONS:
             give_again(graph, operation)
             give_sums(graph, operation)
-        if not self._keep_heads:
+        if not self._heads:
             make_plain_again(graph)
         stable_topological_sort(graph)
         join_head_norms(graph)
-        keep_costly(graph, self._keep_heads)
+        keep_costly(graph, self._heads)
+        if not self._weights:
+            cast_again(graph)
 
     def uuid(self) -> bytes:
         """Return what the compiler's cache knows this pass by, and all that graphs follow from."""
-        return get_hash_for_files(sources(), f"tvmlab: heads kept: {self._keep_heads}")
+        kept = f"tvmlab: heads kept: {self._heads}, weights: {self._weights}"
+        return get_hash_for_files(sources(), kept)
 
 
 def sources() -> tuple[str, ...]:
@@ -121,6 +129,15 @@ def keep_costly(graph: fx.Graph, heads: bool = False) -> None:
             node.meta["recompute"] = CheckpointPolicy.MUST_SAVE
 
 
+def cast_again(graph: fx.Graph) -> None:
+    """Mark casts of what a graph is given, weights for one, as made again in the backward pass."""
+    for node in graph.nodes:
+        given = node.all_input_nodes
+        if node.target is CAST and given[0].op == "placeholder":
+            for each in (node, *(user for user in node.users if user.target in VIEWS)):
+                each.meta["recompute"] = CheckpointPolicy.MUST_RECOMPUTE
+
+
 def give_again(graph: fx.Graph, operation: _Operation) -> None:
     """Let the backward of an operation give its results once more, if they are needed then.
 
@@ -131,7 +148,7 @@ def give_again(graph: fx.Graph, operation: _Operation) -> None:
     for backward in calls(graph, f"{operation.forward}_backward"):
         forwards = calls(graph, operation.forward)
         forward = next((each for each in forwards if operation.has_backward(each, backward)), None)
-        before = _ancestors(backward)
+        before = ancestors(backward)
         for result in [] if forward is None else list(forward.users):
             number = number_of(result)
             place = operation.results.get(number)
@@ -153,7 +170,7 @@ def give_sums(graph: fx.Graph, operation: _Operation) -> None:
             with graph.inserting_before(total):
                 added = called(graph, _aten.sum.dim_IntList, sums, [0], True)
                 shape, dtype = total.meta["val"].shape, total.meta["val"].dtype
-                cast = called(graph, torch.ops.prims.convert_element_type.default, added, dtype)
+                cast = called(graph, CAST, added, dtype)
                 total.replace_all_uses_with(called(graph, _aten.view.default, cast, list(shape)))
             graph.erase_node(total)
 
@@ -183,17 +200,6 @@ def _readers(node: fx.Node) -> Iterator[fx.Node]:
             yield user
         elif user.target in VIEWS:
             yield from _readers(user)
-
-
-def _ancestors(node: fx.Node) -> set[fx.Node]:
-    """Return all that a node follows from."""
-    found: set[fx.Node] = set()
-    left = [node]
-    while left:
-        new = [each for each in left.pop().all_input_nodes if each not in found]
-        found.update(new)
-        left += new
-    return found
 
 
 def _output(graph: fx.Graph, backward: fx.Node, place: int, value: object) -> fx.Node:

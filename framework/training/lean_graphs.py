@@ -12,7 +12,7 @@ from framework.training.graph_passes import LeanGraph
 
 
 @contextmanager
-def lean_graphs(keep_heads: bool = False) -> Iterator[None]:
+def lean_graphs(keep_heads: bool = False, keep_weights: bool = True) -> Iterator[None]:
     """Compile so that the backward pass keeps little and that kernels move little.
 
     Kept are the results of matrix products and attention only. Everything else is elementwise or a
@@ -24,16 +24,18 @@ def lean_graphs(keep_heads: bool = False) -> Iterator[None]:
 
     Args:
         keep_heads: whether normalised queries and keys are kept too.
+        keep_weights: whether weights are kept in the type that products take, or cast again.
     """
     keeping: dict[str, float] = {"aggressive_recomputation": True}
     if not hasattr(functorch_config, "aggressive_recomputation"):
         keeping = {"activation_memory_budget": 0.99}  # as far as it goes without custom kernels
     compiling = {
-        "joint_custom_pre_pass": LeanGraph(keep_heads),
+        "joint_custom_pre_pass": LeanGraph(keep_heads, keep_weights),
         "realize_reads_threshold": 12,
         "realize_opcount_threshold": 200,
         "realize_acc_reads_threshold": 32,
         "triton.autotune_pointwise": False,
+        "combo_kernels": True,
     }
     with functorch_config.patch(keeping), inductor_config.patch(compiling):
         yield

@@ -4,24 +4,26 @@ from functorch.compile import make_boxed_func
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch.partitioners import min_cut_rematerialization_partition
 from torch._inductor.decomposition import select_decomp_table
+from torch._inductor.lowering import lowerings
 
 from framework.training.graph_passes import LeanGraph
 
-_TAKEN_APART = select_decomp_table().keys()
+_PARTS = select_decomp_table()
 
 
 def operations(module):
     return {node.target for node in module.graph.nodes if node.op == "call_function"}
 
 
-def lean(backwards):
+def lean(backwards, **kept):
     """A compiler of nothing but what LeanGraph and the partitioner do; keeps backward graphs."""
 
     def partition(module, *args, **kwargs):
         before = operations(module)
-        LeanGraph()(module.graph)
+        LeanGraph(**kept)(module.graph)
         added = operations(module) - before
-        assert not added & _TAKEN_APART  # by the compiler, before it calls LeanGraph
+        # Such are taken apart before LeanGraph is called; there is no code for them.
+        assert not (added & _PARTS.keys()) - lowerings.keys()
         return min_cut_rematerialization_partition(module, *args, **kwargs)
 
     def backward(module, inputs):
@@ -32,4 +34,5 @@ def lean(backwards):
         fw_compiler=lambda module, inputs: make_boxed_func(module.forward),
         bw_compiler=backward,
         partition_fn=partition,
+        decompositions=_PARTS,
     )
