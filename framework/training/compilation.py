@@ -168,10 +168,13 @@ def sampling_passes(
 @contextmanager
 def _no_collection() -> Iterator[None]:
     """Do not look for garbage: among the compiler's objects that takes a seventh of its time."""
+    from torch._dynamo import config
+
     collecting = gc.isenabled()
     gc.disable()
     try:
-        yield
+        with config.patch(run_gc_after_compile=False):
+            yield
     finally:
         if collecting:
             gc.enable()

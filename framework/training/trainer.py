@@ -22,7 +22,8 @@ from framework.protocols import Batch, FoundWeights, LossTerms, Model
 from framework.sections import section
 from framework.streams import Streams
 from framework.training.averages import Averages
-from framework.training.gradients import Gradients, GraphedGradients, Summary
+from framework.training.gradients import Gradients, Summary
+from framework.training.graphed import GraphedGradients
 from framework.training.observation import observed_terms
 from framework.training.precision import autocast, scaler
 from framework.training.recorder import Recorder

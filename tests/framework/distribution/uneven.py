@@ -115,7 +115,7 @@ def trained(world, waiting=False, **changes):
     made = trainer(world, **changes)
     if waiting:
         gradients = made._gradients
-        made._gradients = lambda batch: gradients.of_all(gradients.own(batch, sending=False))
+        made._gradients = lambda batch: gradients.of_all(gradients.piece(batch))
     for step in range(1, STEPS + 1):
         made.train_step(batch(step, world))
     return made

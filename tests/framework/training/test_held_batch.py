@@ -3,7 +3,7 @@
 import torch
 
 from framework.protocols import Batch
-from framework.training.gradients import _HeldBatch
+from framework.training.graphed import _HeldBatch
 
 
 def batch(value):

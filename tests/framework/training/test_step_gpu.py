@@ -46,6 +46,15 @@ def test_replayed_steps_are_the_steps():
     assert graphed == pytest.approx(plain, rel=1e-4)
 
 
+@pytest.mark.parametrize("pieces", [2, 4])
+def test_replayed_micro_batches_add_up(pieces):
+    plain = losses_of(*trainer_of(device="cuda"), STEPS)
+    settings = ("train.cuda_graphs = True", f"train.accumulation = {pieces}")
+    trainer, batches = trainer_of(*settings, device="cuda")
+    assert losses_of(trainer, batches, STEPS) == pytest.approx(plain, rel=1e-4)
+    step_without_waiting(trainer, batches, STEPS)
+
+
 def test_a_parameter_frozen_after_the_recording_stays_as_it_is():
     trainer, batches = trainer_of("train.cuda_graphs = True", device="cuda")
     losses_of(trainer, batches, 6)
