@@ -43,7 +43,8 @@ class Train:
     `cuda_graphs` replays a step's forward and backward passes from one recording, which networks
     bound by launches gain from; `keep_heads` lets a compiled step keep normalised queries and keys
     instead of normalising them again in the backward pass, `keep_weights` the bf16 or fp16 copies
-    of weights instead of casting them again; `distribution` says what each of several
+    of weights instead of casting them again; without `workspaces` cuBLAS has no memory of
+    its own, which large networks are faster with; `distribution` says what each of several
     processes holds: all weights ("ddp"), or its part of them, of their averages and of the
     optimizer's state ("fsdp").
     """
@@ -67,6 +68,7 @@ class Train:
     cuda_graphs: bool = field(default=False, metadata={"added": False})
     keep_heads: bool = field(default=False, metadata={"added": False})
     keep_weights: bool = field(default=True, metadata={"added": True})
+    workspaces: bool = field(default=True, metadata={"added": True})
     distribution: Distribution = field(default="ddp", metadata={"added": "ddp"})
     start: StoredWeights | None = field(default=None, metadata={"added": None})
 

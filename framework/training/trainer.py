@@ -29,6 +29,7 @@ from framework.training.precision import autocast, scaler
 from framework.training.recorder import Recorder
 from framework.training.settings import Train
 from framework.training.weights import EVALUATION, read_for
+from framework.training.workspaces import spare_workspaces
 
 
 class Trainer:
@@ -44,6 +45,8 @@ class Trainer:
         self.step = 0
         self._pieces = micro_batches(settings.batch_size, settings.accumulation, world.size)
         self.placement = placement_of(settings.distribution, world, device)
+        if not settings.workspaces:
+            spare_workspaces()
         self.model = build_model(settings, device)
         world.alike([p.detach() for p in self.model.parameters()])
         self.placement.check(settings.optimizer, self.model)

@@ -48,7 +48,10 @@ def rival(loss: str) -> tuple[str, ...]:
     )
 
 
-XL = (*dit(1152, 28, 18), *latents(32, 32))
+LARGE = ("train.workspaces = False",)
+XL = (*dit(1152, 28, 18), *latents(32, 32), *LARGE)
+B = (*dit(768, 12, 12), *latents(32, 64), *LARGE, "train.keep_heads = True")
+DETACHED = ("losses.tvm.detach_jvp = True", "train.keep_weights = False")
 SMALL = (*dit(48, 3, 3), "datasets.random_latents.channels = 1", *latents(8, 64))
 EAGER = ("train.compile = False",)
 LAUNCHED = ("train.cuda_graphs = False",)
@@ -56,18 +59,18 @@ LAUNCHED = ("train.cuda_graphs = False",)
 PACKED = 16
 
 _XL = Case(XL, (985, 71.9), (282, 48.2), (235, 36), (190, None))
-_B = Case((*dit(768, 12, 12), *latents(32, 64)), (529, 35.7), (113, 23.6), (90, 18), (75, None))
+_B = Case(B, (529, 35.7), (113, 23.6), (90, 18), (75, None))
 CASES = {
     "xl2": _XL,
     "b2": _B,
-    "xl2_detached": Case((*XL, "losses.tvm.detach_jvp = True"), (738, 53.2), reach=(190, 28)),
+    "xl2_detached": Case((*XL, *DETACHED), (738, 53.2), reach=(190, 28)),
     "xl2_512": Case((*XL, *latents(64, 8)), (1049, 71.8), (311, 48.2), (250, 36), (200, None)),
     "xl2_mean_flow": Case((*XL, *rival("mean_flow"))),
     "xl2_flow_matching": Case(
         (*XL, *rival("flow_matching"), "losses.flow_matching.flow_map = @flow_maps.scaled()")
     ),
     "xl2_launched": replace(_XL, settings=(*XL, *LAUNCHED)),
-    "b2_launched": replace(_B, settings=(*_B.settings, *LAUNCHED)),
+    "b2_launched": replace(_B, settings=(*B, *LAUNCHED)),
     "small": Case(SMALL, steps=300),
     "small_launched": Case((*SMALL, *LAUNCHED), steps=100),
     "small_eager": Case((*SMALL, *EAGER), steps=300),
