@@ -108,13 +108,34 @@ def compile_steps(trainer: Trainer, batch: Batch) -> bool:
             type(trainer.model).__name__,
         )
         return False
+    # A pass through weights in shards cannot be taken back, and is tried but once.
+    for combined in (False,) if trainer.lies_in_shards else (True, False):
+        failure = _failure(trainer, batch, combined)
+        if not failure:
+            break
+    failure = next((each for each in trainer.world.everyones(failure) if each), "")
+    if failure:
+        trainer.use(Passes())
+        trainer.try_step(batch)  # an error that plain passes share is not the compiler's
+        log.warning("train.compile: going on without, since compiling failed: %s", failure)
+    return not failure
+
+
+def _failure(trainer: Trainer, batch: Batch, combined: bool) -> str:
+    """Let the trainer run compiled passes, and return why they cannot be, or nothing.
+
+    Raises:
+        UserError: they cannot be, and weights lie in shards.
+    """
     from framework.training.lean_graphs import lean_graphs  # imports the compiler: a second
 
+    settings = trainer.settings
     trainer.use(compiled_passes())
-    failure = ""
     try:
-        kept = trainer.settings.keep_heads, trainer.settings.keep_weights
-        with lean_graphs(*kept), _no_collection():
+        with (
+            lean_graphs(settings.keep_heads, settings.keep_weights, combined),
+            _no_collection(),
+        ):
             trainer.try_step(batch)
     except RuntimeError as error:  # what every stage of the compiler raises
         if trainer.lies_in_shards:
@@ -122,13 +143,8 @@ def compile_steps(trainer: Trainer, batch: Batch) -> bool:
                 "train.compile: compiling failed, and a pass through weights in shards cannot be "
                 f"taken back: {_cause(error)}; set train.compile = False"
             ) from error
-        failure = _cause(error)
-    failure = next((each for each in trainer.world.everyones(failure) if each), "")
-    if failure:
-        trainer.use(Passes())
-        trainer.try_step(batch)  # an error that plain passes share is not the compiler's
-        log.warning("train.compile: going on without, since compiling failed: %s", failure)
-    return not failure
+        return _cause(error)
+    return ""
 
 
 def sampling_passes(

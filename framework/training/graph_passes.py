@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import fx
@@ -72,16 +73,23 @@ _OPERATIONS = (
 )
 
 
-class LeanGraph(CustomGraphPass):
-    """Keep what is costly to compute again, and compute in passing what is not.
+class Kept(NamedTuple):
+    """What is kept for the backward pass besides what is costly.
 
-    Args:
-        heads: whether normalised queries and keys are kept too.
-        weights: whether weights are kept as they were cast for products, or cast again.
+    Attributes:
+        heads: normalised queries and keys, or they are normalised again.
+        weights: weights in the type that products take, or they are cast again.
     """
 
-    def __init__(self, heads: bool = False, weights: bool = True) -> None:
-        self._heads, self._weights = heads, weights
+    heads: bool = False
+    weights: bool = True
+
+
+class LeanGraph(CustomGraphPass):
+    """Keep what is costly to compute again, and compute in passing what is not."""
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
 
     def __call__(self, graph: fx.Graph) -> None:
         """Change a graph of forward and backward pass in place."""
@@ -89,18 +97,17 @@ class LeanGraph(CustomGraphPass):
         for operation in _OPERATIONS:
             give_again(graph, operation)
             give_sums(graph, operation)
-        if not self._heads:
+        if not self._kept.heads:
             make_plain_again(graph)
         stable_topological_sort(graph)
         join_head_norms(graph)
-        keep_costly(graph, self._heads)
-        if not self._weights:
+        keep_costly(graph, self._kept.heads)
+        if not self._kept.weights:
             cast_again(graph)
 
     def uuid(self) -> bytes:
         """Return what the compiler's cache knows this pass by, and all that graphs follow from."""
-        kept = f"tvmlab: heads kept: {self._heads}, weights: {self._weights}"
-        return get_hash_for_files(sources(), kept)
+        return get_hash_for_files(sources(), f"tvmlab: {self._kept}")
 
 
 def sources() -> tuple[str, ...]:

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from torch._functorch import config as functorch_config
 from torch._inductor import config as inductor_config
 
-from framework.training.graph_passes import LeanGraph
+from framework.training.graph_passes import Kept, LeanGraph
 
 
 @contextmanager
-def lean_graphs(keep_heads: bool = False, keep_weights: bool = True) -> Iterator[None]:
+def lean_graphs(
+    keep_heads: bool = False, keep_weights: bool = True, combined: bool = True
+) -> Iterator[None]:
     """Compile so that the backward pass keeps little and that kernels move little.
 
     Kept are the results of matrix products and attention only. Everything else is elementwise or a
@@ -24,18 +26,20 @@ def lean_graphs(keep_heads: bool = False, keep_weights: bool = True) -> Iterator
 
     Args:
         keep_heads: whether normalised queries and keys are kept too.
-        keep_weights: whether weights are kept in the type that products take, or cast again.
+        keep_weights: whether weights are kept in the type that products take.
+        combined: whether small kernels that do not wait for each other are one: of the 75 of that
+            block's passes 31 are left. The compiler cannot do so with every graph.
     """
     keeping: dict[str, float] = {"aggressive_recomputation": True}
     if not hasattr(functorch_config, "aggressive_recomputation"):
         keeping = {"activation_memory_budget": 0.99}  # as far as it goes without custom kernels
     compiling = {
-        "joint_custom_pre_pass": LeanGraph(keep_heads, keep_weights),
+        "joint_custom_pre_pass": LeanGraph(Kept(keep_heads, keep_weights)),
         "realize_reads_threshold": 12,
         "realize_opcount_threshold": 200,
         "realize_acc_reads_threshold": 32,
         "triton.autotune_pointwise": False,
-        "combo_kernels": True,
+        "combo_kernels": combined,
     }
     with functorch_config.patch(keeping), inductor_config.patch(compiling):
         yield

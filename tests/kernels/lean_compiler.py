@@ -6,7 +6,7 @@ from torch._functorch.partitioners import min_cut_rematerialization_partition
 from torch._inductor.decomposition import select_decomp_table
 from torch._inductor.lowering import lowerings
 
-from framework.training.graph_passes import LeanGraph
+from framework.training.graph_passes import Kept, LeanGraph
 
 _PARTS = select_decomp_table()
 
@@ -20,7 +20,7 @@ def lean(backwards, **kept):
 
     def partition(module, *args, **kwargs):
         before = operations(module)
-        LeanGraph(**kept)(module.graph)
+        LeanGraph(Kept(**kept))(module.graph)
         added = operations(module) - before
         # Such are taken apart before LeanGraph is called; there is no code for them.
         assert not (added & _PARTS.keys()) - lowerings.keys()

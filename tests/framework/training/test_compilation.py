@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch._inductor import config as inductor_config
 
 from framework import flow
 from framework.passes import Inputs, Passes
 from framework.protocols import Batch, Conditions, LossTerms, Query, Tangent
+from framework.training import compilation
 from framework.training.compilation import (
     compile_steps,
     compiled_passes,
@@ -139,6 +141,22 @@ def test_what_cannot_be_compiled_runs_plain_with_one_warning_that_names_it(caplo
     assert "going on without" in record.message
     assert "test_compilation.py" in record.message
     torch.testing.assert_close(weights, trained(trainer()))
+
+
+def test_what_cannot_be_combined_is_compiled_apart(monkeypatch, caplog):
+    tried = []
+
+    def backend(graph, inputs):
+        tried.append(inductor_config.combo_kernels)
+        if tried[-1]:
+            raise RuntimeError("this combination has no code")
+        return graph
+
+    monkeypatch.setattr(compilation, "compiled_passes", partial(compiled_passes, backend))
+    with caplog.at_level(logging.WARNING):
+        assert compile_steps(trainer(), batch(0))
+    assert set(tried) == {True, False}
+    assert not [r for r in caplog.records if r.name.startswith("framework")]
 
 
 def of_the_paper():

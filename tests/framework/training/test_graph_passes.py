@@ -8,7 +8,7 @@ from torch import fx
 from torch.utils.checkpoint import CheckpointPolicy
 
 from framework.training import graph_passes
-from framework.training.graph_passes import LeanGraph, keep_costly
+from framework.training.graph_passes import Kept, LeanGraph, keep_costly
 from kernels import head_norm
 
 ATTENTION = torch.ops.aten._scaled_dot_product_cudnn_attention.default
@@ -36,14 +36,15 @@ def test_normalised_heads_are_kept_if_asked_for(keeping):
 
 
 def test_the_compilers_cache_knows_what_is_kept():
-    assert len({LeanGraph(*kept).uuid() for kept in ((), (True,), (False, False))}) == 3
+    kept = Kept(), Kept(heads=True), Kept(weights=False)
+    assert len({LeanGraph(each).uuid() for each in kept}) == 3
 
 
 def test_the_compilers_cache_knows_what_graphs_follow_from(monkeypatch, tmp_path):
     names = {Path(each).name for each in graph_passes.sources()}
     assert {"graph_passes.py", "graph_joins.py", "graph_nodes.py", "gelu.py"} <= names
-    before = LeanGraph().uuid()
+    before = LeanGraph(Kept()).uuid()
     changed = tmp_path / "changed.py"
     changed.write_text("another reverse rule")
     monkeypatch.setattr(graph_passes, "sources", lambda: (str(changed),))
-    assert LeanGraph().uuid() != before
+    assert LeanGraph(Kept()).uuid() != before
