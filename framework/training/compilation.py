@@ -162,6 +162,8 @@ def sampling_passes(
     in_blocks = has_blocks(network)
     if not (train.compile and in_blocks and evaluations >= WORTH_COMPILING):
         return Passes()
+    from framework.training.lean_graphs import lean_graphs  # imports the compiler: a second
+
     compiled = torch.compile(block_forward, fullgraph=True, dynamic=False)
 
     def in_whole_batches(block: nn.Module, tokens: Tokens, condition: Tensor) -> Tokens:
@@ -173,7 +175,7 @@ def sampling_passes(
     x = torch.zeros(batch_size, *train.dataset.shape, device=device)
     t = torch.ones(batch_size, device=device)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), lean_graphs():
             field.velocity(x, t, torch.zeros_like(t, dtype=torch.long), t)
     except RuntimeError as error:  # what every stage of the compiler raises
         log.warning("train.compile: sampling without, since compiling failed: %s", _cause(error))

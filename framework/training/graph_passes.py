@@ -15,6 +15,7 @@ from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_file
 from torch._inductor.pattern_matcher import stable_topological_sort
 from torch.utils.checkpoint import CheckpointPolicy
 
+from framework.training.graph_activations import join_activations
 from framework.training.graph_joins import join_head_norms
 from framework.training.graph_nodes import (
     CAST,
@@ -94,6 +95,7 @@ class LeanGraph(CustomGraphPass):
     def __call__(self, graph: fx.Graph) -> None:
         """Change a graph of forward and backward pass in place."""
         join_products(graph)
+        join_activations(graph)
         for operation in _OPERATIONS:
             give_again(graph, operation)
             give_sums(graph, operation)

@@ -108,6 +108,21 @@ def test_norms_of_two_makes_leave_each_other_no_sum(name):
     check(block)
 
 
+@pytest.mark.parametrize("mlp, joined", [(MLP, True), (Gated, False), (Twice, True)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_layers_give_their_activation_where_there_is_no_gradient(mlp, joined, dtype):
+    layer, g, graphs = block_of(mlp).mlp.to(dtype), torch.Generator().manual_seed(1), []
+    tokens = torch.randn(2, 4, SIZE, generator=g).to(dtype)
+    torch.compiler.reset()
+    with torch.no_grad():
+        found = torch.compile(layer, backend=lean(graphs), fullgraph=True)(tokens)
+        expected = mlp(SIZE, 32)
+        expected.load_state_dict(layer.state_dict())
+        assert error(found, expected(tokens.float())) < (EXACT if dtype == torch.float32 else 1e-2)
+    names = [str(node.target) for node in graphs[0].graph.nodes]
+    assert ("tvmlab_norm.linear_gelu.default" in names) is (joined and dtype == torch.bfloat16)
+
+
 @pytest.mark.parametrize("eps", [(EPS, 1.0), (1.0, EPS)])
 def test_two_norms_of_the_same_tokens_are_told_apart_by_eps(eps):
     g = torch.Generator().manual_seed(0)

@@ -15,24 +15,36 @@ def operations(module):
     return {node.target for node in module.graph.nodes if node.op == "call_function"}
 
 
-def lean(backwards, **kept):
-    """A compiler of nothing but what LeanGraph and the partitioner do; keeps backward graphs."""
+def lean(kept_graphs, **kept):
+    """A compiler of nothing but what LeanGraph and the partitioner do.
 
-    def partition(module, *args, **kwargs):
+    It keeps the graphs of backward passes, and of passes without gradient.
+    """
+
+    def change(module):
         before = operations(module)
         LeanGraph(Kept(**kept))(module.graph)
         added = operations(module) - before
         # Such are taken apart before LeanGraph is called; there is no code for them.
         assert not (added & _PARTS.keys()) - lowerings.keys()
+        module.recompile()
+
+    def partition(module, *args, **kwargs):
+        change(module)
         return min_cut_rematerialization_partition(module, *args, **kwargs)
 
-    def backward(module, inputs):
-        backwards.append(module)
+    def keep(module, inputs):
+        kept_graphs.append(module)
         return make_boxed_func(module.forward)
+
+    def without_gradient(module, inputs):
+        change(module)
+        return keep(module, inputs)
 
     return aot_autograd(
         fw_compiler=lambda module, inputs: make_boxed_func(module.forward),
-        bw_compiler=backward,
+        bw_compiler=keep,
+        inference_compiler=without_gradient,
         partition_fn=partition,
         decompositions=_PARTS,
     )

@@ -7,6 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from framework.training.lean_graphs import lean_graphs
 from kernels import ahead, flash_attention, head_norm_joint
 from kernels.head_norm import head_norm
+from kernels.linear_gelu import linear_gelu_op
 from kernels.modulated_norm import modulated_norm
 from kernels.modulated_norm_kernels import modulated_norm_forward_kernel
 from tests.kernels.joint_checks import arguments, worst_joint
@@ -46,6 +47,21 @@ def test_head_norm(shape, dual, dtype):
 @pytest.mark.parametrize("shape", [(4, 64, 4608), (3, 17, 200)])
 def test_gelu(shape, dual, dtype):
     assert worst_gelu(shape, dtype, dual, False, "cuda") < 2 * LIMIT[dtype]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shape", [(256, 1152, 4608), (51, 200, 136)])
+def test_linear_gelu(shape, dtype):
+    M, K, N = shape
+    g = torch.Generator("cuda").manual_seed(0)
+    x, weight, bias = (
+        torch.randn(s, device="cuda", generator=g) / scale
+        for s, scale in (((M, K), 1), ((N, K), K**0.5), ((N,), 2))
+    )
+    found = linear_gelu_op(bias.to(dtype), x.to(dtype), weight.to(dtype).T)
+    layer = torch.addmm(*(each.to(dtype).double() for each in (bias, x, weight.T)))
+    expected = torch.nn.functional.gelu(layer, approximate="tanh")
+    assert error(found, expected) < LIMIT[dtype]
 
 
 @pytest.mark.parametrize("dual", [False, True])
