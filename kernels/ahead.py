@@ -1,7 +1,7 @@
-"""Compiling kernels before they run: in threads, while torch.compile traces and lowers graphs.
+"""Compiling kernels before they run, while torch.compile traces and lowers graphs.
 
 Tracing runs an operation on tensors without memory, from which the variants that it will launch
-follow. Triton lets go of Python's lock for most of its work.
+follow.
 """
 
 from collections.abc import Hashable
@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
+
+from kernels.apart import begin
 
 _threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="triton-ahead")
 _pending: dict[Hashable, Future] = {}
@@ -53,6 +55,12 @@ def finish(key: Hashable) -> None:
 def _compile(
     kernel: Any, device: torch.device, arguments: tuple[Any, ...], constants: dict[str, object]
 ) -> object:
-    """Compile a kernel, and return what launches it: built by a C compiler when first asked for."""
+    """Compile a kernel, and return what launches it: built by a C compiler when first asked for.
+
+    If that failed in another process it fails here once more, and says why.
+    """
     with torch.cuda.device(device):
+        elsewhere = begin(kernel, arguments, constants)
+        if elsewhere is not None:
+            wait([elsewhere])
         return kernel.warmup(*arguments, grid=(1,), **constants).run

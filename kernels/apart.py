@@ -1,0 +1,81 @@
+"""Compiling a kernel in a process that sees no GPU: Triton's cache on the disk has it then.
+
+Half of what Triton does for a kernel holds Python's lock, for which threads wait in turn with what
+traces and lowers graphs meanwhile; the compiler's own processes have locks of their own.
+"""
+
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Future
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import torch
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+
+
+class Job(NamedTuple):
+    """A variant of a kernel.
+
+    Attributes:
+        module, name: where the kernel is found.
+        arguments: dtypes for tensors, None for those left out, and numbers.
+        constants: the tl.constexpr parameters, num_warps and num_stages.
+        target: backend, architecture and warp size.
+        folder: Triton's cache.
+    """
+
+    module: str
+    name: str
+    arguments: Sequence[torch.dtype | float | None]
+    constants: dict[str, object]
+    target: tuple[str, int, int]
+    folder: str
+
+
+class Described:
+    """What Triton asks a driver for before a launch, of a GPU that need not be there."""
+
+    def __init__(self, target: GPUTarget) -> None:
+        self._target = target
+
+    def get_current_target(self) -> GPUTarget:
+        return self._target
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+
+def compile_for(job: Job) -> None:
+    """Compile a variant into Triton's cache."""
+    kernel = getattr(import_module(job.module), job.name)
+    before = driver._active  # to ask for it would begin to look for GPUs
+    driver.set_active(Described(GPUTarget(*job.target)))
+    try:
+        with knobs.cache.scope():
+            knobs.cache.dir = job.folder
+            kernel.warmup(*job.arguments, grid=(1,), **job.constants)
+    finally:
+        driver._active = before
+
+
+def begin(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, object]) -> Future | None:
+    """Have one of the compiler's processes compile for the current GPU, if there are any."""
+    compiler = sys.modules.get("torch._inductor.async_compile")
+    if compiler is None or compiler.get_compile_threads() <= 1:
+        return None
+    target = driver.active.get_current_target()
+    job = Job(
+        kernel.fn.__module__,
+        kernel.fn.__name__,
+        arguments,
+        constants,
+        (target.backend, target.arch, target.warp_size),
+        knobs.cache.dir,
+    )
+    return compiler.AsyncCompile.process_pool().submit(compile_for, job)
