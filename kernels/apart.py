@@ -42,12 +42,15 @@ class Described:
         self._target = target
 
     def get_current_target(self) -> GPUTarget:
+        """What is compiled for."""
         return self._target
 
     def get_current_device(self) -> int:
+        """Its number."""
         return 0
 
     def get_current_stream(self, device: int) -> int:
+        """That of a launch."""
         return 0
 
 
