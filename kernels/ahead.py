@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from kernels.apart import begin
 
-_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="triton-ahead")
+_threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="triton-ahead")
 _pending: dict[Hashable, Future] = {}
 
 
