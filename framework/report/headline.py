@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from framework.statistics import orient, paired_differences
+from framework.statistics import lost_runs, orient, paired_differences
 
 from .analysis import Analysis, the_baseline
 from .numbers import decimals_for, fixed, probability, with_spread
@@ -44,8 +44,8 @@ def decimals(analysis: Analysis) -> int:
 def headline(analysis: Analysis) -> Headline:
     """Say who leads, by how much and how sure that is."""
     table = analysis.ranking
-    whole = (table["diverged"] == 0) & (table["broken"] == 0)
-    ranked = table[table["rank"].notna() & table["mean"].notna() & whole]
+    whole = table["mean"].notna() & (lost_runs(table) == 0)
+    ranked = table[table["rank"].notna() & whole]
     if ranked.empty:
         no = "a finished run without divergence"
         no = "only runs with a number for a score" if table["broken"].any() else no

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from framework import registry
 from launch.components import program
+from tests.registered import registry_kept
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = '''
@@ -39,8 +39,8 @@ def plugin(tmp_path, monkeypatch):
     (tmp_path / "plug_of_listing.py").write_text(PLUGIN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(registry, "_components", dict(registry._components))
-    yield
+    with registry_kept():
+        yield
     sys.modules.pop("plug_of_listing", None)
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from framework import register, registry
 from framework.errors import UserError
+from tests.registered import registry_kept
 
 AXIS = "grid.axes = {'losses.tvm.target_decay': [0.0, 0.99]}"
 FD = "evaluation.metrics = (@metrics.frechet_distance,)"
@@ -45,14 +46,14 @@ def test_one_jump_is_judged_whatever_samples_take(plan_of):
     assert plan_of(*sets, "evaluation.metrics = (@metrics.flow_error,)").doubt == ""
 
 
-def test_what_a_metric_does_not_say_is_doubted(plan_of, monkeypatch):
-    monkeypatch.setattr(registry, "_components", dict(registry._components))
+def test_what_a_metric_does_not_say_is_doubted(plan_of):
     fd = registry.component("metrics.frechet_distance").build
+    with registry_kept():
 
-    @register.metric("derived")
-    class Derived(fd):
-        """It may return other scores than what it is derived from."""
+        @register.metric("derived")
+        class Derived(fd):
+            """It may return other scores than what it is derived from."""
 
-    planned = plan_of(AXIS, "evaluation.metrics = (@metrics.derived,)", "grid.metric = 'mine'")
+        planned = plan_of(AXIS, "evaluation.metrics = (@metrics.derived,)", "grid.metric = 'mine'")
     assert planned.doubt.startswith("grid.metric = 'mine': whether metrics.derived returns it")
     assert "no evaluation.metrics" in plan_of(AXIS, "evaluation.metrics = ()").doubt
