@@ -15,6 +15,7 @@ from torch._inductor.pattern_matcher import stable_topological_sort
 from torch.utils.checkpoint import CheckpointPolicy
 
 from framework.training.graph_joins import join_head_norms
+from framework.training.graph_mutations import keep_from_changing
 from framework.training.graph_nodes import (
     NORMS,
     SHAPES,
@@ -89,6 +90,7 @@ class LeanGraph(CustomGraphPass):
         stable_topological_sort(graph)
         join_head_norms(graph)
         keep_costly(graph, self._keep_heads)
+        keep_from_changing(graph)
 
     def uuid(self) -> bytes:
         """Return what the compiler's cache knows this pass by, and all that graphs follow from."""
