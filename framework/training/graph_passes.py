@@ -17,6 +17,7 @@ from torch.utils.checkpoint import CheckpointPolicy
 
 from framework.training.graph_activations import join_activations
 from framework.training.graph_joins import join_head_norms
+from framework.training.graph_mutations import keep_from_changing
 from framework.training.graph_nodes import (
     CAST,
     NORMS,
@@ -106,6 +107,7 @@ class LeanGraph(CustomGraphPass):
         keep_costly(graph, self._kept.heads)
         if not self._kept.weights:
             cast_again(graph)
+        keep_from_changing(graph)
 
     def uuid(self) -> bytes:
         """Return what the compiler's cache knows this pass by, and all that graphs follow from."""
