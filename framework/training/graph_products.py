@@ -29,14 +29,15 @@ class _Origin(NamedTuple):
 
 
 def join_products(graph: fx.Graph) -> None:
-    """Join products by one weight, and the products whose sum is one weight's gradient."""
-    for products in _products_by_weight(graph).values():
-        if len(products) > 1 and _independent(products):
-            _join_rows(graph, products)
+    """Join the products whose sum is one weight's gradient, and those by one weight."""
     for node in list(graph.nodes):
         products = _summed_products(node)
         if len(products) > 1:
             _join_sum(graph, node, products)
+    graph.eliminate_dead_code()
+    for products in _products_by_weight(graph).values():
+        if len(products) > 1 and _independent(products):
+            _join_rows(graph, products)
     stable_topological_sort(graph)
     graph.eliminate_dead_code()
 
@@ -78,11 +79,12 @@ def _join_rows(graph: fx.Graph, products: list[fx.Node]) -> None:
 
 def _summed_products(node: fx.Node) -> list[fx.Node]:
     """Return products dYᵀ X of few rows that a node of the backward pass is the sum of, or none."""
-    if not _is_sum(node) or any(_is_sum(user) for user in node.users):
+    if not (_is_sum(node) and _is_backward(node)) or any(map(_is_sum, node.users)):
         return []
     found = [_product_behind(each) for each in _addends(node)]
     products = [each for each in found if each is not None]
-    return products if len(products) == len(found) else []
+    alike = len({(each.meta["val"].dtype, each.meta["val"].shape) for each in products}) == 1
+    return products if alike and len(products) == len(found) else []
 
 
 def _addends(node: fx.Node) -> Iterator[object]:
@@ -104,7 +106,7 @@ def _product_behind(addend: object) -> fx.Node | None:
     if transposed or product.target is not _aten.mm.default:
         return None
     left = _of(product.args[0])
-    turned = left.target is _aten.permute.default
+    turned = left.target is _aten.permute.default and left.args[1] == [1, 0]
     return product if turned and left.meta["val"].shape[1] <= _ROWS else None
 
 

@@ -71,6 +71,39 @@ def test_joined_products_are_the_same(kind):
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
+ALIKE = {
+    "two": lambda W, V, x, y: ((x @ W).sin(), (y @ W).cos()),
+    "transposed": lambda W, V, x, y: ((x @ W).sin(), (y @ W.T).cos(), x @ W.T),
+    "transposed gradients": lambda W, V, x, y: ((x @ W).sin(), y @ W.T.contiguous()),
+    "of two types": lambda W, V, x, y: ((x.float() @ W.float()).double().sin(), y @ W),
+    "rounded": lambda W, V, x, y: (x @ W.float().double(), (y @ W).sin()),
+    "weighted": lambda W, V, x, y: (
+        torch.addmm(x, x, W, beta=2.0),
+        torch.addmm(y, y, W, alpha=3.0),
+    ),
+    "one after the other": lambda W, V, x, y: ((x @ W).sin() @ V, (y @ V).sin() @ W),
+    "of one input": lambda W, V, x, y: ((x @ W).sin(), (x @ V).cos()),
+    "not turned": lambda W, V, x, y: ((x @ W).permute(0, 1).sin(), (x @ V).permute(0, 1).cos()),
+    "by each other": lambda W, V, x, y: (W @ V, (V @ W).sin(), W @ W, V @ V),
+    "of rows of two widths": lambda W, V, x, y: ((x[:1] @ W).sin(), (y @ W).sin(), x[:0] @ W),
+    "in two types": lambda W, V, x, y: ((x @ W).sin(), (y.float() @ W.float()).double()),
+}
+
+
+@pytest.mark.parametrize("of", ALIKE.values(), ids=ALIKE)
+def test_what_looks_alike_is_the_same(of):
+    def outputs_and_gradients(run):
+        draw = torch.Generator().manual_seed(7)
+        leaves = [torch.randn(D, D, generator=draw, dtype=torch.float64) for _ in range(4)]
+        outs = run(*(each.requires_grad_() for each in leaves))
+        sum((out.sin() * (place + 1)).sum() for place, out in enumerate(outs)).backward()
+        return [out.detach() for out in outs], [each.grad for each in leaves]
+
+    torch.compiler.reset()
+    found = outputs_and_gradients(torch.compile(of, backend=lean([]), fullgraph=True))
+    torch.testing.assert_close(found, outputs_and_gradients(of), rtol=1e-5, atol=1e-5)
+
+
 def test_three_passes_multiply_and_sum_once():
     run, backwards = compiled()
     step(run, block_of(), inputs())
