@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from kernels.apart import begin
+from kernels.apart import begin, processes
 
 _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="triton-ahead")
 _pending: dict[Hashable, Future] = {}
+_MOST_SECONDS = 120  # a kernel takes some; a process that was killed never answers
 
 
 def is_traced(x: Tensor) -> bool:
@@ -42,7 +43,9 @@ def compile_ahead(
     key = variant(kernel, device, pointers, numbers, constants)
     if key not in _pending:
         kinds = [None if x is None else x.dtype for x in pointers]
-        _pending[key] = _threads.submit(_compile, kernel, device, (*kinds, *numbers), constants)
+        _pending[key] = _threads.submit(
+            _compile, processes(), kernel, device, (*kinds, *numbers), constants
+        )
 
 
 def finish(key: Hashable) -> None:
@@ -53,14 +56,14 @@ def finish(key: Hashable) -> None:
 
 
 def _compile(
-    kernel: Any, device: torch.device, arguments: tuple[Any, ...], constants: dict[str, object]
-) -> object:
+    pool: Any | None, kernel: Any, device: torch.device, arguments: tuple[Any, ...],
+    constants: dict[str, object],
+) -> object:  # fmt: skip
     """Compile a kernel, and return what launches it: built by a C compiler when first asked for.
 
     If that failed in another process it fails here once more, and says why.
     """
     with torch.cuda.device(device):
-        elsewhere = begin(kernel, arguments, constants)
-        if elsewhere is not None:
-            wait([elsewhere])
+        if pool is not None:
+            wait([begin(pool, kernel, arguments, constants)], timeout=_MOST_SECONDS)
         return kernel.warmup(*arguments, grid=(1,), **constants).run

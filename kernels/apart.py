@@ -1,9 +1,10 @@
-"""Compiling a kernel in a process that sees no GPU: Triton's cache on the disk has it then.
+"""Compiling a kernel in a process that needs no GPU: Triton's cache on the disk has it then.
 
 Half of what Triton does for a kernel holds Python's lock, for which threads wait in turn with what
 traces and lowers graphs meanwhile; the compiler's own processes have locks of their own.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -67,11 +68,32 @@ def compile_for(job: Job) -> None:
         driver._active = before
 
 
-def begin(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, object]) -> Future | None:
-    """Have one of the compiler's processes compile for the current GPU, if there are any."""
+def settle() -> None:
+    """Settle what a cached kernel is found by, before the compiler's processes begin.
+
+    PyTorch names another assembler to them than Triton takes here; and, once it loads a first
+    kernel of its own, another folder to all.
+    """
+    from torch._inductor.runtime.cache_dir_utils import triton_cache_dir
+
+    os.environ.setdefault("TRITON_CACHE_DIR", triton_cache_dir(0))  # one for all GPUs
+    if torch.version.hip is None:
+        os.environ.setdefault("TRITON_PTXAS_PATH", knobs.nvidia.ptxas.path)
+
+
+def processes() -> Any | None:
+    """Return the compiler's processes, if there are any; not for several threads at once."""
     compiler = sys.modules.get("torch._inductor.async_compile")
     if compiler is None or compiler.get_compile_threads() <= 1:
         return None
+    settle()
+    return compiler.AsyncCompile.process_pool()
+
+
+def begin(
+    pool: Any, kernel: Any, arguments: tuple[Any, ...], constants: dict[str, object]
+) -> Future:
+    """Have one of the compiler's processes compile for the current GPU."""
     target = driver.active.get_current_target()
     job = Job(
         kernel.fn.__module__,
@@ -81,4 +103,5 @@ def begin(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, object])
         (target.backend, target.arch, target.warp_size),
         knobs.cache.dir,
     )
-    return compiler.AsyncCompile.process_pool().submit(compile_for, job)
+    begun: Future = pool.submit(compile_for, job)
+    return begun

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from threading import Thread
@@ -60,6 +60,10 @@ def _start_compiler() -> None:
     """
     from torch._inductor.async_compile import maybe_warm_pool  # takes a second to import
 
+    if torch.cuda.is_available():
+        from kernels.apart import settle
+
+        settle()
     maybe_warm_pool()
     if torch.cuda.is_available():
         from triton.runtime import driver
@@ -108,12 +112,22 @@ def compile_steps(trainer: Trainer, batch: Batch) -> bool:
             type(trainer.model).__name__,
         )
         return False
+    settings = trainer.settings
+
+    def attempt() -> None:
+        trainer.use(compiled_passes())
+        trainer.try_step(batch)
+
     # A pass through weights in shards cannot be taken back, and is tried but once.
-    for combined in (False,) if trainer.lies_in_shards else (True, False):
-        failure = _failure(trainer, batch, combined)
-        if not failure:
-            break
-    failure = next((each for each in trainer.world.everyones(failure) if each), "")
+    combining = (False,) if trainer.lies_in_shards else (True, False)
+    error = _compiling(attempt, combining, settings.keep_heads, settings.keep_weights)
+    if error is not None and trainer.lies_in_shards:
+        raise UserError(
+            "train.compile: compiling failed, and a pass through weights in shards cannot be "
+            f"taken back: {_cause(error)}; set train.compile = False"
+        ) from error
+    failures = trainer.world.everyones("" if error is None else _cause(error))
+    failure = next((each for each in failures if each), "")
     if failure:
         trainer.use(Passes())
         trainer.try_step(batch)  # an error that plain passes share is not the compiler's
@@ -121,30 +135,30 @@ def compile_steps(trainer: Trainer, batch: Batch) -> bool:
     return not failure
 
 
-def _failure(trainer: Trainer, batch: Batch, combined: bool) -> str:
-    """Let the trainer run compiled passes, and return why they cannot be, or nothing.
+def _compiling(
+    attempt: Callable[[], object],
+    combining: Sequence[bool] = (True, False),
+    keep_heads: bool = False,
+    keep_weights: bool = True,
+) -> RuntimeError | None:
+    """Attempt what compiles, with small kernels combined or not, and return why it cannot be."""
+    from torch._dynamo.exc import Unsupported  # imports the compiler: a second
 
-    Raises:
-        UserError: they cannot be, and weights lie in shards.
-    """
-    from framework.training.lean_graphs import lean_graphs  # imports the compiler: a second
+    from framework.training.lean_graphs import lean_graphs
 
-    settings = trainer.settings
-    trainer.use(compiled_passes())
-    try:
-        with (
-            lean_graphs(settings.keep_heads, settings.keep_weights, combined),
-            _no_collection(),
-        ):
-            trainer.try_step(batch)
-    except RuntimeError as error:  # what every stage of the compiler raises
-        if trainer.lies_in_shards:
-            raise UserError(
-                "train.compile: compiling failed, and a pass through weights in shards cannot be "
-                f"taken back: {_cause(error)}; set train.compile = False"
-            ) from error
-        return _cause(error)
-    return ""
+    failure = None
+    for combined in combining:
+        try:
+            with lean_graphs(keep_heads, keep_weights, combined), _no_collection():
+                attempt()
+            return None
+        except RuntimeError as error:  # what every stage of the compiler raises
+            failure = error
+            if isinstance(_behind(error), torch.OutOfMemoryError | Unsupported):
+                break  # kernels had no part in that
+            if combined:
+                log.info("train.compile: kernels are not combined: %s", _cause(error))
+    return failure
 
 
 def sampling_passes(
@@ -162,8 +176,6 @@ def sampling_passes(
     in_blocks = has_blocks(network)
     if not (train.compile and in_blocks and evaluations >= WORTH_COMPILING):
         return Passes()
-    from framework.training.lean_graphs import lean_graphs  # imports the compiler: a second
-
     compiled = torch.compile(block_forward, fullgraph=True, dynamic=False)
 
     def in_whole_batches(block: nn.Module, tokens: Tokens, condition: Tensor) -> Tokens:
@@ -174,10 +186,13 @@ def sampling_passes(
     field = field_of(network, train, device, passes)
     x = torch.zeros(batch_size, *train.dataset.shape, device=device)
     t = torch.ones(batch_size, device=device)
-    try:
-        with torch.no_grad(), lean_graphs():
-            field.velocity(x, t, torch.zeros_like(t, dtype=torch.long), t)
-    except RuntimeError as error:  # what every stage of the compiler raises
+
+    @torch.no_grad()
+    def attempt() -> None:
+        field.velocity(x, t, torch.zeros_like(t, dtype=torch.long), t)
+
+    error = _compiling(attempt)
+    if error is not None:
         log.warning("train.compile: sampling without, since compiling failed: %s", _cause(error))
         return Passes()
     return passes
@@ -198,8 +213,15 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
+def _behind(error: Exception) -> Exception:
+    """Return what a part of the compiler raised, without what says which part that was."""
+    return getattr(error, "inner_exception", error)
+
+
 def _cause(error: RuntimeError) -> str:
     """Return the compiler's complaint in one line, with the code that it stumbled over."""
     stack = getattr(error, "real_stack", None)  # dynamo's errors know the user's frames
     where = f" at {stack[-1].filename}:{stack[-1].lineno}" if stack else ""
-    return f"{str(error).strip().splitlines()[0]}{where}"
+    behind = _behind(error)
+    complaint = str(behind).strip() or type(behind).__name__
+    return f"{complaint.splitlines()[0]}{where}"

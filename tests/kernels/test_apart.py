@@ -1,11 +1,13 @@
 """Kernels that are compiled where there is no GPU."""
 
+import os
 import sys
 from collections import defaultdict
 
 import pytest
 import torch
-from torch._inductor.async_compile import get_compile_threads
+from torch._inductor.async_compile import AsyncCompile, get_compile_threads
+from torch._inductor.runtime.cache_dir_utils import triton_cache_dir
 from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
@@ -54,16 +56,46 @@ def test_what_has_no_such_kernel_leaves_the_driver_as_it_was(tmp_path):
     assert driver._active is before
 
 
+@pytest.fixture
+def surroundings(monkeypatch):
+    """What kernels are found by is not settled yet."""
+    for name in ("TRITON_CACHE_DIR", "TRITON_PTXAS_PATH"):
+        monkeypatch.setenv(name, "to be taken back")
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def pool(surroundings):
+    """Processes of the compiler that begin now."""
+    AsyncCompile.process_pool.cache_clear()
+    started = apart.processes()
+    yield started
+    started.shutdown()
+    AsyncCompile.process_pool.cache_clear()
+
+
 @pytest.mark.skipif(get_compile_threads() < 2, reason="needs two cores for the compiler")
-def test_one_of_the_compilers_processes_compiles(tmp_path, hits, monkeypatch):
+def test_one_of_the_compilers_processes_compiles(tmp_path, hits, monkeypatch, pool):
     monkeypatch.setattr(driver, "_active", apart.Described(GPUTarget(*HOPPER)))
     monkeypatch.setattr(knobs.cache, "dir", str(tmp_path))
-    elsewhere = apart.begin(gelu_forward_kernel, ARGUMENTS, CONSTANTS)
-    assert elsewhere.result(timeout=120) is None
+    begun = apart.begin(pool, gelu_forward_kernel, ARGUMENTS, CONSTANTS)
+    assert begun.result(timeout=120) is None
     apart.compile_for(job(tmp_path))
     assert hits == [True]
 
 
-def test_without_the_compiler_nothing_is_begun(monkeypatch):
+def test_triton_and_the_compiler_look_into_one_folder(surroundings):
+    apart.settle()
+    assert knobs.cache.dir == triton_cache_dir(0)
+
+
+def test_a_users_own_folder_and_assembler_stay(monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", "here")
+    monkeypatch.setenv("TRITON_PTXAS_PATH", "mine")
+    apart.settle()
+    assert (os.environ["TRITON_CACHE_DIR"], os.environ["TRITON_PTXAS_PATH"]) == ("here", "mine")
+
+
+def test_without_the_compiler_there_are_no_processes(monkeypatch):
     monkeypatch.delitem(sys.modules, "torch._inductor.async_compile")
-    assert apart.begin(gelu_forward_kernel, ARGUMENTS, CONSTANTS) is None
+    assert apart.processes() is None

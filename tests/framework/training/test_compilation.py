@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.exc import Unsupported
 from torch._inductor import config as inductor_config
 
 from framework import flow
-from framework.passes import Inputs, Passes
+from framework.passes import Inputs, Passes, block_forward
 from framework.protocols import Batch, Conditions, LossTerms, Query, Tangent
 from framework.training import compilation
 from framework.training.compilation import (
+    WORTH_COMPILING,
     compile_steps,
     compiled_passes,
     sampling_passes,
@@ -153,10 +155,40 @@ def test_what_cannot_be_combined_is_compiled_apart(monkeypatch, caplog):
         return graph
 
     monkeypatch.setattr(compilation, "compiled_passes", partial(compiled_passes, backend))
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         assert compile_steps(trainer(), batch(0))
     assert set(tried) == {True, False}
-    assert not [r for r in caplog.records if r.name.startswith("framework")]
+    (said,) = [r for r in caplog.records if r.name.startswith("framework")]
+    assert said.levelname == "INFO" and "this combination has no code" in said.getMessage()
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, Unsupported])
+def test_what_has_nothing_to_do_with_kernels_is_tried_once(monkeypatch, error):
+    tried = []
+
+    def backend(graph, inputs):
+        tried.append(inductor_config.combo_kernels)
+        raise error("no more")
+
+    monkeypatch.setattr(compilation, "compiled_passes", partial(compiled_passes, backend))
+    assert not compile_steps(trainer(), batch(0))
+    assert tried == [True]
+
+
+def test_samples_are_compiled_apart_where_kernels_cannot_be_combined(monkeypatch):
+    real, tried = torch.compile, []
+
+    def backend(graph, inputs):
+        tried.append(inductor_config.combo_kernels)
+        if tried[-1]:
+            raise RuntimeError("this combination has no code")
+        return graph
+
+    monkeypatch.setattr(torch, "compile", lambda f, **given: real(f, backend=backend, **given))
+    network, settings = trainer().model, trainer(compile=True).settings
+    passes = sampling_passes(network, settings, torch.device("cpu"), 5, WORTH_COMPILING)
+    assert set(tried) == {True, False}
+    assert passes.block_forward is not block_forward
 
 
 def of_the_paper():
