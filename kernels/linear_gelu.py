@@ -11,7 +11,7 @@ linear_gelu_op = torch.ops.tvmlab_norm.linear_gelu.default
 
 
 def run(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """gelu(x weight + bias) (M, N), rounded once; x (M, K), weight (K, N), bias (N,)."""
+    """gelu(x weight + bias) (M, N), on a GPU rounded once; x (M, K), weight (K, N), bias (N,)."""
     if x.is_cuda:
         return torch._addmm_activation(bias, x, weight, use_gelu=True)  # of the tanh form
     return torch.nn.functional.gelu(torch.addmm(bias, x, weight), approximate="tanh")

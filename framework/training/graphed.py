@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from framework.errors import UserError
 from framework.protocols import Batch, LossTerms
 from framework.training.gradients import Gradients, Summary, joined, micro_batches
 
@@ -80,6 +81,7 @@ class GraphedGradients:
         held = self._held_with(piece)
         if len(self._recorded) == int(added):
             self._recorded.append(self._record(held, run))
+            self._check_added()
         recorded = self._recorded[added]
         recorded.graph.replay()
         for parameter, gradient in zip(self._parameters, recorded.found, strict=True):
@@ -94,6 +96,19 @@ class GraphedGradients:
         with torch.cuda.graph(graph, pool, self._stream, capture_error_mode="thread_local"):
             result = run(piece)
         return _Recorded(graph, result, [parameter.grad for parameter in self._parameters])
+
+    def _check_added(self) -> None:
+        """Refuse gradients that the first micro-batch does not write, and the others would add to.
+
+        Raises:
+            UserError: there are such.
+        """
+        first, last = self._recorded[0].found, self._recorded[-1].found
+        if any(a is not b for a, b in zip(first, last, strict=True)):
+            raise UserError(
+                "train.cuda_graphs: micro-batches of one step reach different parameters: set "
+                "train.cuda_graphs = False"
+            )
 
 
 class _Recorded(NamedTuple, Generic[_Result]):

@@ -38,15 +38,18 @@ class Train:
     bf16 and fp16 mean autocast over float32 weights, fp16 with a gradient scaler.
 
     Memory and speed, not mathematics: `checkpointing` = k runs every k-th block again in the
-    backward pass instead of keeping its activations (1: all blocks, 0: none); `accumulation` is
-    the number of micro-batches that a batch goes through in, which several processes share;
-    `cuda_graphs` replays a step's forward and backward passes from one recording, which networks
-    bound by launches gain from; `keep_heads` lets a compiled step keep normalised queries and keys
-    instead of normalising them again in the backward pass, `keep_weights` the bf16 or fp16 copies
-    of weights instead of casting them again; without `workspaces` cuBLAS has no memory of
-    its own, which large networks are faster with; `distribution` says what each of several
-    processes holds: all weights ("ddp"), or its part of them, of their averages and of the
-    optimizer's state ("fsdp").
+    backward pass instead of keeping its activations (1: all blocks, 0: none); `accumulation` is the
+    number of micro-batches that a batch goes through in, which several processes share;
+    `cuda_graphs` replays a step's forward and backward passes from recordings, one of them or one
+    of a batch's first micro-batch and one of the others; `keep_heads` lets a compiled step keep
+    normalised queries and keys instead of normalising them again in the backward pass,
+    `keep_weights` the bf16 or fp16 copies of weights instead of casting them again; without
+    `workspaces` cuBLAS has no memory of its own, which large networks are faster with;
+    `distribution` says what each of several processes holds: all weights ("ddp"), or its part of
+    them, of their averages and of the optimizer's state ("fsdp").
+
+    Raises:
+        UserError: two settings exclude each other.
     """
 
     model: Callable[..., Model]
@@ -71,6 +74,13 @@ class Train:
     workspaces: bool = field(default=True, metadata={"added": True})
     distribution: Distribution = field(default="ddp", metadata={"added": "ddp"})
     start: StoredWeights | None = field(default=None, metadata={"added": None})
+
+    def __post_init__(self) -> None:
+        if self.deterministic and not self.workspaces:
+            raise UserError(
+                "train.workspaces = False: PyTorch calls products without a workspace not "
+                "deterministic, and train.deterministic = True refuses such: change one of them"
+            )
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ NONE: Mapping[str, str] = {
 
 
 def spare_workspaces() -> None:
-    """Let cuBLAS do without, in this process and those that it starts.
+    """Let cuBLAS do without, in this process and those that it starts, whatever they were told.
 
-    PyTorch reads these variables at the first product on a GPU, and then no more. With a workspace
+    It is for good: PyTorch reads these variables at the first product on a GPU, and then no more,
+    so that a later trainer of one process finds no workspaces either. With a workspace
     cuBLAS takes kernels for large products that count on a cleared number in it: one more launch
     for each. Small products of many terms it can spread over a GPU only with one.
     """

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from framework.errors import UserError
 from framework.training import workspaces
 from tests.framework.training.small import trainer_of
 
@@ -15,3 +16,8 @@ def test_cublas_is_told_before_a_trainer_multiplies(monkeypatch, given):
     trainer_of(f"train.workspaces = {given}")
     expected = dict.fromkeys(workspaces.NONE, "as it was") if given else workspaces.NONE
     assert {name: os.environ[name] for name in workspaces.NONE} == expected
+
+
+def test_deterministic_products_have_workspaces():
+    with pytest.raises(UserError, match="without a workspace"):
+        trainer_of("train.workspaces = False", "train.deterministic = True")
