@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from kernels import linear_gelu  # noqa: F401  what compiled graphs call, cached ones too
 from kernels.errors import check_fused
 from kernels.gelu_kernels import gelu_backward_kernel, gelu_forward_kernel
 from kernels.launch import INTERPRETED

@@ -7,7 +7,6 @@ from kernels.launcher import on_device
 from kernels.operations import NORMS, TAGS
 
 NORMS.define("linear_gelu(Tensor bias, Tensor x, Tensor weight) -> Tensor", tags=TAGS)
-linear_gelu_op = torch.ops.tvmlab_norm.linear_gelu.default
 
 
 def run(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:

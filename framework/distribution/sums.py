@@ -1,9 +1,10 @@
-"""Gradients summed over processes while the backward pass that makes them still runs."""
+"""Gradients summed over processes, while the backward pass that makes them still runs if it may."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,9 @@ Group = Sequence[nn.Parameter]
 class GradientSums:
     """Sends gradients, in groups of parameters, as soon as they are complete.
 
-    A group leaves as one copy, which takes the place of its gradients. Summing those where they lie
-    would spare it, but what autograd made may share its memory with what it still reads.
+    A group leaves as one copy, which takes the place of its gradients: what autograd made may share
+    its memory with what it still reads. Once it has ended gradients are summed where they lie,
+    those of a step that is replayed as a whole for one: that takes a quarter less.
 
     PyTorch adds up what all passes of one `backward()` say of a parameter and then calls its hook,
     once, whether they were compiled, checkpointed or neither. Groups go from the last parameters to
@@ -57,15 +59,19 @@ class GradientSums:
         self._sums.clear()
 
     def finish(self) -> None:
-        """Send what has not left, all where nothing began, and let the device wait for all sums.
+        """Send what has not left, and let the device wait for all sums.
 
         What took no part in the loss here counts as zero in the sum, and gets the sum if it took
         part in any other process: as on a single one, a gradient is missing where none is.
         """
+        parameters = [parameter for group in self._groups for parameter in group]
+        if self._sending:
+            while self._sent < len(self._groups):
+                self._send()
+        else:
+            self._sum_where_they_lie(parameters)
         self._sending = False
-        while self._sent < len(self._groups):
-            self._send()
-        taking = Taking([parameter for group in self._groups for parameter in group])
+        taking = Taking(parameters)
         for summed in self._sums:
             summed.wait()
         for parameter in taking.elsewhere():
@@ -94,6 +100,21 @@ class GradientSums:
                 self._missing[parameter] = part.view_as(parameter)
             else:
                 parameter.grad = part.view_as(parameter)
+
+    @torch.no_grad()
+    def _sum_where_they_lie(self, parameters: Sequence[nn.Parameter]) -> None:
+        for _, alike in groupby(parameters, lambda parameter: parameter.dtype):
+            group = list(alike)
+            self._missing |= {p: torch.zeros_like(p) for p in group if p.grad is None}
+            parts = [self._missing[p] if p.grad is None else p.grad for p in group]
+            self._sums.append(summed_together(parts))
+
+
+def summed_together(parts: list[Tensor]) -> torch.distributed.Work:
+    """Begin to sum tensors of one type over all processes, in place and in one operation."""
+    world = torch.distributed.group.WORLD
+    assert world is not None
+    return world.allreduce_coalesced(parts)
 
 
 class Taking:

@@ -7,7 +7,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from framework.training.lean_graphs import lean_graphs
 from kernels import ahead, flash_attention, head_norm_joint
 from kernels.head_norm import head_norm
-from kernels.linear_gelu import linear_gelu_op
 from kernels.modulated_norm import modulated_norm
 from kernels.modulated_norm_kernels import modulated_norm_forward_kernel
 from tests.kernels.joint_checks import arguments, worst_joint
@@ -58,7 +57,7 @@ def test_linear_gelu(shape, dtype):
         torch.randn(s, device="cuda", generator=g) / scale
         for s, scale in (((M, K), 1), ((N, K), K**0.5), ((N,), 2))
     )
-    found = linear_gelu_op(bias.to(dtype), x.to(dtype), weight.to(dtype).T)
+    found = torch.ops.tvmlab_norm.linear_gelu(bias.to(dtype), x.to(dtype), weight.to(dtype).T)
     layer = torch.addmm(*(each.to(dtype).double() for each in (bias, x, weight.T)))
     expected = torch.nn.functional.gelu(layer, approximate="tanh")
     assert error(found, expected) < LIMIT[dtype]

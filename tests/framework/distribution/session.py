@@ -98,6 +98,17 @@ class Session:
             if self.world.leads:
                 self.found[f"{name}/one"] = outcome(self.trained(*settings, world=ALONE))
 
+    def summed_in_the_end(self):
+        """Sum gradients as those of a replay are: none leaves before a backward pass has ended."""
+        trainer, batches = self.trainer()
+        gradients, parameters = trainer._gradients, list(trainer.model.parameters())
+        found = []
+        for way in (gradients, lambda batch: gradients.of_all(gradients.piece(batch))):
+            way(batches.at(1))
+            found.append([p.grad.clone() for p in parameters])
+            trainer.optimizer.zero_grad(set_to_none=True)
+        self.found["in the end"] = all(map(torch.equal, *found))
+
     def replayed(self):
         """Train past the recording of a graph, in two micro-batches each, and one GPU plainly."""
         settings = ("train.accumulation = 4",)
@@ -288,6 +299,7 @@ def explore(path, device):
         session.samples()
         if device == "cpu":
             session.refusals()
+            session.summed_in_the_end()
             session.stopping()
             session.compiling()
             session.found |= uneven.explore(world)

@@ -42,6 +42,10 @@ def test_replicas_are_equal_to_the_bit(found, case, kind):
     assert found[f"{case}/{kind} alike"] == ""
 
 
+def test_gradients_are_the_same_summed_under_way_or_in_the_end(found):
+    assert found["in the end"]
+
+
 @pytest.mark.parametrize("case", session.CASES)
 def test_nothing_is_kept_of_passes_through_shards(found, case):
     assert found[f"{case}/remembered"] == 0

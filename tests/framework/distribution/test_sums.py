@@ -29,7 +29,14 @@ def sent(monkeypatch):
         flat.mul_(2)
         return Arrived()
 
+    def summed_together(parts):
+        found.extend(part.clone().flatten() for part in parts)
+        for part in parts:
+            part.mul_(2)
+        return Arrived()
+
     monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
+    monkeypatch.setattr(sums, "summed_together", summed_together)
     monkeypatch.setattr(sums, "FIRST_ELEMENTS", 1)  # a group each
     monkeypatch.setattr(sums, "GROUP_ELEMENTS", 1)
     return found
@@ -179,6 +186,18 @@ def test_types_of_parameters_do_not_mix(sent):
     placement.reduce()
     assert [left.dtype for left in sent] == [torch.float64, torch.float32]
     assert [p.grad.tolist() for p in model] == [[2.0] * 3] * 2
+
+
+def test_in_the_end_types_do_not_mix_and_what_took_no_part_counts_as_zero(sent):
+    model = nn.ParameterList([torch.ones(3), torch.ones(2, dtype=torch.float64), torch.ones(2)])
+    placement = placed(model)
+    placement.before_backward(last=False)
+    (model[0].sum() + model[1].sum()).backward()
+    where = model[0].grad
+    placement.reduce()
+    assert [left.tolist() for left in sent] == [[0, 0], [1, 1], [1, 1, 1]]
+    assert where is model[0].grad
+    assert [where.tolist(), model[1].grad.tolist(), model[2].grad] == [[2.0] * 3, [2.0] * 2, None]
 
 
 def test_what_took_no_part_counts_as_zero_and_stays_without_gradient(sent, layers):
