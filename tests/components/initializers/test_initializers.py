@@ -51,6 +51,15 @@ def test_xavier_uniform_linear_layers_have_its_bound():
         assert float(weight.std()) == pytest.approx(bound / math.sqrt(3), rel=0.02)
 
 
+def test_draws_are_scaled_as_they_always_were():
+    drawn = torch.randn(192, 128, generator=torch.Generator().manual_seed(0))
+    weight = filled(Spectral(), Role.PATCH_EMBEDDING)
+    assert torch.equal(weight, drawn * math.sqrt(2 / (192 + 128)))
+    drawn = torch.rand(192, 128, generator=torch.Generator().manual_seed(0))
+    weight = filled(XavierUniform(), Role.LINEAR)
+    assert torch.equal(weight, (2 * drawn - 1) * math.sqrt(6 / (192 + 128)))
+
+
 @pytest.mark.parametrize("initializer", ALL)
 def test_class_embeddings_are_small_normals_and_outputs_zero(initializer):
     classes = filled(initializer(), Role.CLASS_EMBEDDING)
