@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from components.initializers.eigenvalues import largest_eigenvalue
+
 SMALL = 0.02  # standard deviation of embeddings, as in the original DiT
 
 
@@ -36,8 +38,7 @@ def fill_spectral(weight: Tensor, generator: torch.Generator) -> None:
     matrix = weight.detach().flatten(1).double()
     rows, columns = matrix.shape
     gram = matrix @ matrix.T if rows <= columns else matrix.T @ matrix  # the smaller one
-    largest = torch.linalg.eigvalsh(gram)[-1].sqrt()
-    _fill(weight, weight.detach() / largest)
+    _fill(weight, weight.detach() / largest_eigenvalue(gram).sqrt())
 
 
 def _fans(weight: Tensor) -> int:
