@@ -1,6 +1,7 @@
 """What runs record: written so that a kill loses nothing, read as one tidy frame."""
 
-from framework.results.frame import find_runs, load
+from typing import TYPE_CHECKING, Any
+
 from framework.results.layout import SCHEMA_VERSION, NewerSchemaError
 from framework.results.reading import RunResults, read_run
 from framework.results.records import Evaluation, RunConfig, SampleKey, Samples
@@ -8,6 +9,9 @@ from framework.results.storage import StorageError
 from framework.results.stored import DamagedRunError, DamagedRunWarning
 from framework.results.tensorboard import TensorBoardWriter
 from framework.results.writer import RunWriter
+
+if TYPE_CHECKING:
+    from framework.results.frame import find_runs, load
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -26,3 +30,12 @@ __all__ = [
     "load",
     "read_run",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what reads many runs, and with it pandas, only for those who read them."""
+    if name in ("find_runs", "load"):
+        from framework.results import frame
+
+        return getattr(frame, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,11 +6,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import h5py
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from framework.results import layout
@@ -27,6 +26,9 @@ from framework.results.records import (
     merge_scalars,
 )
 from framework.results.stored import journal_alone, newer, published, warn_damaged
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _T = TypeVar("_T")
 
@@ -115,6 +117,8 @@ def _read(directory: Path, read: Callable[[h5py.File | None, Changes], _T]) -> _
 
 
 def _results(directory: Path, base: h5py.File | None, changes: Changes) -> RunResults:
+    import pandas as pd  # who trains needs none
+
     table = _evaluations(base, changes)
     rows = layout.evaluation_rows(table)
     sorted_scalars = sorted(_scalars(base, changes, None), key=itemgetter(0))
