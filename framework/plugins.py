@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from framework.errors import UserError
+from framework.garbage import uncollected
 
 PROJECT = "tvmlab"
 GROUP = f"{PROJECT}.components"
@@ -32,9 +33,10 @@ def load_installed() -> None:
     if _installed_loaded:
         return
     _installed_loaded = True
-    for entry in sorted(entry_points(group=GROUP), key=lambda e: (e.name, e.value)):
-        with _remembered(entry.value):
-            entry.load()
+    with uncollected():
+        for entry in sorted(entry_points(group=GROUP), key=lambda e: (e.name, e.value)):
+            with _remembered(entry.value):
+                entry.load()
 
 
 def is_own(module: str) -> bool:

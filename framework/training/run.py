@@ -14,6 +14,7 @@ import torch
 from framework.configuration import Configuration
 from framework.distribution import World, joined
 from framework.errors import UserError
+from framework.garbage import uncollected
 from framework.results import RunConfig, RunWriter
 from framework.runs import CONFIG
 from framework.runs.heartbeat import Heartbeat, Pulse, State, read
@@ -61,7 +62,7 @@ def _run(directory: Path, pulse: Pulse, stop: AgreedStop, world: World) -> State
     train, device = experiment.train, world.device(experiment.device())
     torch.use_deterministic_algorithms(train.deterministic)
     meanwhile = compilation.compiler_starting() if train.compile else nullcontext()
-    with experiment.resolved.refusals(), meanwhile:
+    with experiment.resolved.refusals(), uncollected(), meanwhile:
         trainer = Trainer(train, device, world)
     checkpoints = Checkpoints(directory / "checkpoints", world)
     _go_on(trainer, checkpoints)

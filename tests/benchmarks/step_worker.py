@@ -24,6 +24,7 @@ import building  # noqa: E402
 import torch  # noqa: E402
 from step_cases import CASES, gin_text  # noqa: E402
 
+from framework.garbage import uncollected  # noqa: E402
 from framework.streams import Streams  # noqa: E402
 from framework.training import compilation, cost, profiling  # noqa: E402
 from framework.training.batches import Batches  # noqa: E402
@@ -42,7 +43,8 @@ class Worker:
         self.gin = gin_text(self.case, arguments.set, arguments.rehearse)
         experiment = building.experiment_of(self.gin)
         train, self.device = experiment.train, experiment.device()
-        with compilation.compiler_starting() if train.compile else nullcontext():
+        meanwhile = compilation.compiler_starting() if train.compile else nullcontext()
+        with uncollected(), meanwhile:
             self.trainer = Trainer(train, self.device)
         self.batches = Batches(train.dataset, Streams(train.seed), train.batch_size, self.device)
         self.marks["built"] = time.time()
