@@ -211,8 +211,11 @@ def attention_jvp(
     return forward(level, *six, a, causal, tf32)
 
 
-@torch.compiler.assume_constant_result
 def _say_once(backend: str, why: str) -> None:
     if backend not in _said:
         _said.add(backend)
         log.info("attention: %s (%s)", backend, why)
+
+
+# What torch.compiler.assume_constant_result sets; but that imports the compiler, for a second.
+vars(_say_once)["_dynamo_marked_constant"] = True

@@ -6,11 +6,11 @@ more than half of a small network's launches.
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from threading import Thread
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from framework.errors import UserError
+from framework.garbage import uncollected
 from framework.passes import (
     Passes,
     block_forward,
@@ -45,6 +46,7 @@ each."""
 @contextmanager
 def compiler_starting() -> Iterator[None]:
     """Let the compiler get ready while the context lasts: it takes seconds, mostly of waiting."""
+    import_module("torch._dynamo")  # here: who builds a network may meet it, and must find it whole
     starting = Thread(target=_start_compiler, name="compiler")
     starting.start()
     try:
@@ -65,6 +67,7 @@ def _start_compiler() -> None:
 
         settle()
     maybe_warm_pool()
+    import_module("framework.training.lean_graphs")  # needed next, and all that it imports
     if torch.cuda.is_available():
         from triton.runtime import driver
 
@@ -141,15 +144,23 @@ def _compiling(
     keep_heads: bool = False,
     keep_weights: bool = True,
 ) -> RuntimeError | None:
-    """Attempt what compiles, with small kernels combined or not, and return why it cannot be."""
-    from torch._dynamo.exc import Unsupported  # imports the compiler: a second
+    """Attempt what compiles, with small kernels combined or not, and return why it cannot be.
+
+    To look for garbage among the compiler's objects would take a seventh of its time.
+    """
+    from torch._dynamo import config  # imports the compiler: a second
+    from torch._dynamo.exc import Unsupported
 
     from framework.training.lean_graphs import lean_graphs
 
     failure = None
     for combined in combining:
         try:
-            with lean_graphs(keep_heads, keep_weights, combined), _no_collection():
+            with (
+                lean_graphs(keep_heads, keep_weights, combined),
+                config.patch(run_gc_after_compile=False),
+                uncollected(),
+            ):
                 attempt()
             return None
         except RuntimeError as error:  # what every stage of the compiler raises
@@ -196,21 +207,6 @@ def sampling_passes(
         log.warning("train.compile: sampling without, since compiling failed: %s", _cause(error))
         return Passes()
     return passes
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Do not look for garbage: among the compiler's objects that takes a seventh of its time."""
-    from torch._dynamo import config
-
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        with config.patch(run_gc_after_compile=False):
-            yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _behind(error: Exception) -> Exception:
