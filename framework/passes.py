@@ -8,9 +8,9 @@ Shape letters: B batch, N tokens, D hidden size. Tokens are (B, N, D), or a tupl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ TokensPair = tuple[Tokens, Tokens]
 BlockFunction = Callable[[nn.Module, Tokens, Tensor], Tokens]
 BlockJvp = Callable[[nn.Module, bool, Tokens, Tokens, Tensor, Tensor], TokensPair]
 BlockPair = Callable[..., tuple[Tokens, Tokens, Tokens]]
+_Values = TypeVar("_Values")
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ class Passes:
 
     Replace the functions to compile them. Of every `checkpoint_every` blocks the first keeps
     its inputs only and runs again in the backward pass, tangent and all; 0 keeps everything. With
-    `alike` every block's inputs ask for gradient, the first one's too: one compilation serves all.
+    `alike` every block's inputs ask for gradient, the first one's too, but for detached tangents:
+    one compilation serves all.
     """
 
     block_forward: BlockFunction = block_forward
@@ -143,7 +145,8 @@ class Passes:
             return model(inputs.x, inputs.t, inputs.s, inputs.c, inputs.w)
         tokens, condition = self.embed(model, inputs)
         for index, block in enumerate(model.blocks):
-            tokens = self._run(index, self.block_forward, block, tokens, condition)
+            given = self._asking((tokens, condition))
+            tokens = self._run(index, self.block_forward, block, *given)
         return self.head(model, tokens, condition)
 
     def with_tangent(self, model: nn.Module, inputs: Inputs, tangent: Tangent) -> Pair:
@@ -155,9 +158,8 @@ class Passes:
             return _detached(_input_jvp(model, inputs, tangent), tangent)
         (tokens, d_tokens), conditions = self.embed_jvp(model, inputs, tangent)
         for index, block in enumerate(model.blocks):
-            tokens, d_tokens = self._run(
-                index, self.block_jvp, block, tangent.detach, tokens, d_tokens, *conditions
-            )
+            dual = self._asking_dual(tangent, (tokens, d_tokens), conditions)
+            tokens, d_tokens = self._run(index, self.block_jvp, block, tangent.detach, *dual)
         return self.head_jvp(model, tangent, (tokens, d_tokens), conditions)
 
     def pair(
@@ -174,9 +176,10 @@ class Passes:
             model, inputs, tangent, others
         )
         for index, block in enumerate(model.blocks):
-            dual = (tokens, d_tokens, *conditions)
+            dual = self._asking_dual(tangent, (tokens, d_tokens), conditions)
+            alone = self._asking((plain, plain_condition))
             tokens, d_tokens, plain = self._run(
-                index, self.block_pair, block, tangent.detach, *dual, plain, plain_condition
+                index, self.block_pair, block, tangent.detach, *dual, *alone
             )
         return self.head_pair(
             model, tangent, (tokens, d_tokens), conditions, plain, plain_condition
@@ -187,12 +190,23 @@ class Passes:
 
         The checkpoint goes around the jvp: inside one PyTorch cannot run it again.
         """
-        if self.alike and torch.is_grad_enabled():
-            args = tree_map_only(Tensor, _asking_for_gradient, args)
         every = self.checkpoint_every
         if every == 0 or index % every or not torch.is_grad_enabled():
             return function(*args)
         return checkpoint(function, *args, use_reentrant=False)
+
+    def _asking(self, values: _Values) -> _Values:
+        """Let a block's inputs ask for gradient, if all blocks' do."""
+        if not (self.alike and torch.is_grad_enabled()):
+            return values
+        asking: _Values = tree_map_only(Tensor, _asking_for_gradient, values)
+        return asking
+
+    def _asking_dual(self, tangent: Tangent, *pairs: tuple[Any, Any]) -> Iterator[Any]:
+        """Yield primals and tangents, of which detached ones ask for none: they would be kept."""
+        for primal, d_primal in pairs:
+            yield self._asking(primal)
+            yield d_primal if tangent.detach else self._asking(d_primal)
 
 
 def _asking_for_gradient(x: Tensor) -> Tensor:

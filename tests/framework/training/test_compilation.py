@@ -191,12 +191,14 @@ def test_samples_are_compiled_apart_where_kernels_cannot_be_combined(monkeypatch
     assert passes.block_forward is not block_forward
 
 
-def of_the_paper():
-    trainer, batches = trainer_of("train.precision = 'bf16'")
+def of_the_paper(detached=False):
+    trainer, batches = trainer_of("train.precision = 'bf16'", f"losses.tvm.detach_jvp = {detached}")
     return trainer, batches.at(1)
 
 
-@pytest.mark.parametrize("made", [lambda: (trainer(), batch(0)), of_the_paper])
+@pytest.mark.parametrize(
+    "made", [lambda: (trainer(), batch(0)), of_the_paper, partial(of_the_paper, detached=True)]
+)
 def test_all_blocks_share_one_compilation_of_each_kind(made):
     graphs = []
 
