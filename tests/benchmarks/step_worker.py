@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 import time
 from contextlib import nullcontext
@@ -74,6 +75,7 @@ class Worker:
             "settings": self.gin.splitlines(),
             "device": torch.cuda.get_device_name() if on_gpu else "cpu",
             "torch": torch.__version__,
+            "allocator": os.environ.get("PYTORCH_CUDA_ALLOC_CONF", ""),
             "median_ms": found.milliseconds,
             "floor_ms": operations / building.REACHED_RATE * 1e3,
             "operations": operations,
