@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterator
-
 import torch
 from torch import fx
-from torch.utils.checkpoint import CheckpointPolicy
+
+from framework.training.graph_nodes import descendants, is_backward
 
 _COPY = torch.ops.aten.copy_.default
 
 
-def keep_from_changing(graph: fx.Graph) -> None:
-    """Keep what follows from a tensor that the graph changes, as it was before.
+def refuse_changes(graph: fx.Graph) -> None:
+    """Refuse to compile what changes a tensor in place that gradients follow from.
 
-    The compiler takes what a graph is given for the same in the backward pass, and would compute
-    from the changed tensor again. Where the backward pass needs the tensor itself, autograd says
-    so, as it does without a compiler.
+    The compiler takes what a graph is given for the same in the backward pass, where it computes
+    again from it; a copy that the module made of it counts for nothing there.
+
+    Raises:
+        RuntimeError: there is such a tensor.
     """
     for node in graph.nodes:
-        if node.target is _COPY and node.args[0].op == "placeholder":
-            for reader in _readers(node.args[0]):
-                reader.meta["recompute"] = CheckpointPolicy.MUST_SAVE
-
-
-def _readers(tensor: fx.Node) -> Iterator[fx.Node]:
-    """Yield what computes with a tensor, or with a view of it."""
-    for user in tensor.users:
-        if user.target is operator.getitem or getattr(user.target, "is_view", False):
-            yield from _readers(user)
-        elif user.target is not _COPY:
-            yield user
+        given = node.args[0] if node.target is _COPY else None
+        if not isinstance(given, fx.Node) or given.op != "placeholder":
+            continue
+        if any(map(is_backward, descendants(given) - {node})):
+            shape = tuple(given.meta["val"].shape)
+            raise RuntimeError(
+                f"gradients follow from a buffer or weight {shape} that is changed in place"
+            )

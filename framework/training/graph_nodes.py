@@ -46,6 +46,22 @@ def ancestors(node: fx.Node) -> set[fx.Node]:
     return found
 
 
+def descendants(node: fx.Node) -> set[fx.Node]:
+    """Return all that follows from a node."""
+    found: set[fx.Node] = set()
+    left = [node]
+    while left:
+        new = [each for each in left.pop().users if each not in found]
+        found.update(new)
+        left += new
+    return found
+
+
+def is_backward(node: fx.Node) -> bool:
+    """Return whether a node belongs to the backward pass."""
+    return node.meta.get("partitioner_tag") == "is_backward"
+
+
 def summed_axes(node: fx.Node) -> set[int]:
     """Return the axes over which a node sums; none where it is no sum."""
     if node.target is not _aten.sum.dim_IntList:

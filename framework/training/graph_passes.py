@@ -17,7 +17,7 @@ from torch.utils.checkpoint import CheckpointPolicy
 
 from framework.training.graph_activations import join_activations
 from framework.training.graph_joins import join_head_norms
-from framework.training.graph_mutations import keep_from_changing
+from framework.training.graph_mutations import refuse_changes
 from framework.training.graph_nodes import (
     CAST,
     NORMS,
@@ -26,6 +26,7 @@ from framework.training.graph_nodes import (
     ancestors,
     called,
     calls,
+    is_backward,
     number_of,
     summed_axes,
 )
@@ -94,7 +95,12 @@ class LeanGraph(CustomGraphPass):
         self._kept = kept
 
     def __call__(self, graph: fx.Graph) -> None:
-        """Change a graph of forward and backward pass in place."""
+        """Change a graph of forward and backward pass in place.
+
+        Raises:
+            RuntimeError: it cannot be compiled.
+        """
+        refuse_changes(graph)
         join_products(graph)
         join_activations(graph)
         for operation in _OPERATIONS:
@@ -107,7 +113,6 @@ class LeanGraph(CustomGraphPass):
         keep_costly(graph, self._kept.heads)
         if not self._kept.weights:
             cast_again(graph)
-        keep_from_changing(graph)
 
     def uuid(self) -> bytes:
         """Return what the compiler's cache knows this pass by, and all that graphs follow from."""
@@ -207,7 +212,7 @@ def make_plain_again(graph: fx.Graph) -> None:
 def _readers(node: fx.Node) -> Iterator[fx.Node]:
     """Yield what reads a node, or a view of it, in the backward pass."""
     for user in node.users:
-        if user.meta.get("partitioner_tag") == "is_backward":
+        if is_backward(user):
             yield user
         elif user.target in VIEWS:
             yield from _readers(user)
@@ -241,7 +246,7 @@ def _sums_over_rows(node: fx.Node) -> Iterator[fx.Node]:
 def _hand_over(graph: fx.Graph, before: fx.Node, now: fx.Node) -> None:
     """Give users in the backward pass another input, those behind views too."""
     for user in list(before.users):
-        if user.meta.get("partitioner_tag") == "is_backward":
+        if is_backward(user):
             user.replace_input_with(before, now)
         elif user.target in VIEWS:
             with graph.inserting_after(now):

@@ -14,7 +14,7 @@ import torch
 from torch import fx
 from torch._inductor.pattern_matcher import stable_topological_sort
 
-from framework.training.graph_nodes import CAST, ancestors
+from framework.training.graph_nodes import CAST, ancestors, is_backward
 
 _aten = torch.ops.aten
 _ROWS = 512  # a product of more is not bound by reading its weight
@@ -50,7 +50,7 @@ def _products_by_weight(graph: fx.Graph) -> dict[tuple[_Origin, bool], list[fx.N
             continue
         weight = _origin(node.args[-1])
         if weight.source.op == "placeholder" and node.meta["val"].shape[0] <= _ROWS:
-            found[weight, _is_backward(node)].append(node)
+            found[weight, is_backward(node)].append(node)
     return found
 
 
@@ -79,7 +79,7 @@ def _join_rows(graph: fx.Graph, products: list[fx.Node]) -> None:
 
 def _summed_products(node: fx.Node) -> list[fx.Node]:
     """Return products dYᵀ X of few rows that a node of the backward pass is the sum of, or none."""
-    if not (_is_sum(node) and _is_backward(node)) or any(map(_is_sum, node.users)):
+    if not (_is_sum(node) and is_backward(node)) or any(map(_is_sum, node.users)):
         return []
     found = [_product_behind(each) for each in _addends(node)]
     products = [each for each in found if each is not None]
@@ -137,7 +137,7 @@ def _made(graph: fx.Graph, like: fx.Node, shape: Any, target: Any, *args: Any) -
     value = like.meta["val"]
     with value.fake_mode:
         made.meta = {"val": value.new_empty(shape)}
-    if _is_backward(like):
+    if is_backward(like):
         made.meta["partitioner_tag"] = "is_backward"
     return made
 
@@ -158,7 +158,3 @@ def _origin(matrix: object) -> _Origin:
 def _of(argument: object) -> fx.Node:
     assert isinstance(argument, fx.Node)
     return argument
-
-
-def _is_backward(node: fx.Node) -> bool:
-    return node.meta.get("partitioner_tag") == "is_backward"

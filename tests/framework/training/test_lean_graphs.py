@@ -22,41 +22,61 @@ class Attending(nn.Module):
 
 
 class Changing(nn.Module):
-    """A layer that changes what it has computed with: the gradient is of what it was."""
+    """A layer that changes what it has computed with, by `seen`, or what it counts."""
 
-    def __init__(self, seen):
+    def __init__(self, seen=None):
         super().__init__()
-        self.linear, self.seen = nn.Linear(8, 8).double(), seen
+        self.linear, self.seen = nn.Linear(8, 8), seen
         self.register_buffer("scale", torch.randn(8, 8))
+        self.register_buffer("other", torch.randn(8, 8))
+        self.register_buffer("count", torch.zeros(()))
 
     def forward(self, tokens, condition):
-        mixed = self.linear(tokens @ self.seen(self.scale)).sin()
+        mixed = self.linear(tokens if self.seen is None else tokens @ self.seen(self)).sin()
         with torch.no_grad():
-            self.scale.mul_(-3.0)
-        return mixed + condition
+            self.scale.mul_(-3.0).add_(mixed.mean())
+            self.count += 1
+        return mixed + condition + self.count
 
 
-@pytest.mark.parametrize(
-    "seen",
-    [
-        lambda scale: scale.double(),
-        lambda scale: scale.view(2, 4, 8).chunk(2)[1].double().sin().repeat(1, 2, 1).squeeze(0),
-    ],
-    ids=["cast", "chunk"],
-)
-def test_gradients_are_of_buffers_as_they_were(seen):
-    def step(run):
-        torch.manual_seed(0)
-        block = Changing(seen)
-        tokens = torch.randn(4, 8, dtype=torch.float64, requires_grad=True)
-        found = run(block, tokens, tokens.detach().cos())
-        found.square().sum().backward()
-        return found.detach(), tokens.grad, block.linear.weight.grad, block.scale
+def followed(module):
+    """Swap two buffers, and return what one of them was."""
+    with torch.no_grad():
+        module.other.copy_(module.scale)
+    return module.other
 
+
+def step(run, seen):
+    torch.manual_seed(0)
+    block = Changing(seen)
+    tokens = torch.randn(4, 8, requires_grad=True)
+    found = run(block, tokens, tokens.detach().cos())
+    found.square().sum().backward()
+    return found.detach(), tokens.grad, block.linear.weight.grad, block.scale, block.count
+
+
+SEEN = {
+    "as it is": lambda module: module.scale,
+    "cast": lambda module: module.scale.double().float(),
+    "cloned": lambda module: module.scale.clone(),
+    "through views": lambda module: module.scale.view(2, 4, 8).chunk(2)[1].sin().repeat(1, 2, 1)[0],
+    "copied": followed,
+}
+
+
+@pytest.mark.parametrize("seen", SEEN.values(), ids=SEEN)
+def test_buffers_that_change_under_a_gradient_are_not_compiled(seen):
+    torch.compiler.reset()
+    compiled = torch.compile(block_forward, fullgraph=True, dynamic=False)
+    with lean_graphs(), pytest.raises(RuntimeError, match=r"changed in place|an inplace operation"):
+        step(compiled, seen)
+
+
+def test_what_only_counts_is_compiled():
     torch.compiler.reset()
     with lean_graphs():
-        found = step(torch.compile(block_forward, fullgraph=True, dynamic=False))
-    torch.testing.assert_close(found, step(block_forward))
+        found = step(torch.compile(block_forward, fullgraph=True, dynamic=False), None)
+    torch.testing.assert_close(found, step(block_forward, None))
 
 
 @pytest.mark.gpu
