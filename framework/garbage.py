@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Let Python look for no garbage meanwhile.
+    """Let Python look for no garbage meanwhile. Such contexts may nest, not overlap.
 
     Importing makes much that stays, and each search goes through all of it again: a quarter of the
     time that torch's compiler takes to import.

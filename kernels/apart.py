@@ -77,8 +77,11 @@ def settle() -> None:
     from torch._inductor.runtime.cache_dir_utils import triton_cache_dir
 
     os.environ.setdefault("TRITON_CACHE_DIR", triton_cache_dir(0))  # one for all GPUs
-    if torch.version.hip is None:
-        os.environ.setdefault("TRITON_PTXAS_PATH", knobs.nvidia.ptxas.path)
+    try:
+        assembler = knobs.nvidia.ptxas.path
+    except RuntimeError:  # there is none: what needs one will say so
+        return
+    os.environ.setdefault("TRITON_PTXAS_PATH", assembler)
 
 
 def processes() -> Any | None:

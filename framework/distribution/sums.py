@@ -106,8 +106,20 @@ class GradientSums:
         for _, alike in groupby(parameters, lambda parameter: parameter.dtype):
             group = list(alike)
             self._missing |= {p: torch.zeros_like(p) for p in group if p.grad is None}
+            part_from_each_other(group)
             parts = [self._missing[p] if p.grad is None else p.grad for p in group]
             self._sums.append(summed_together(parts))
+
+
+def part_from_each_other(parameters: Iterable[nn.Parameter]) -> None:
+    """Let no two gradients share memory, as those of terms of one sum may: each is summed once."""
+    seen = set()
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.numel():
+            memory = parameter.grad.untyped_storage().data_ptr()
+            if memory in seen:
+                parameter.grad = parameter.grad.clone()
+            seen.add(memory)
 
 
 def summed_together(parts: list[Tensor]) -> torch.distributed.Work:

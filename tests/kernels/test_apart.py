@@ -89,6 +89,12 @@ def test_triton_and_the_compiler_look_into_one_folder(surroundings):
     assert knobs.cache.dir == triton_cache_dir(0)
 
 
+def test_without_an_assembler_nothing_is_settled_of_it(surroundings, monkeypatch):
+    monkeypatch.setattr(knobs.NvidiaTool, "from_path", staticmethod(lambda path: None))
+    apart.settle()
+    assert "TRITON_PTXAS_PATH" not in os.environ
+
+
 def test_a_users_own_folder_and_assembler_stay(monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", "here")
     monkeypatch.setenv("TRITON_PTXAS_PATH", "mine")

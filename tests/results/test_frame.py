@@ -3,6 +3,8 @@
 import json
 import random
 import shutil
+import subprocess
+import sys
 import warnings
 
 import h5py
@@ -244,3 +246,9 @@ def test_a_copied_run_is_read_where_it_lies(tmp_path):
     write_run(tmp_path / "a")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     assert set(load(tmp_path / "b")["run"]) == {str(tmp_path / "b")}
+
+
+def test_what_is_imported_when_used_is_listed_before():
+    listed = "import framework.results; print(*dir(framework.results))"
+    found = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True)
+    assert {"find_runs", "load", "read_run"} <= set(found.stdout.split())

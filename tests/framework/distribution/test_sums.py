@@ -178,6 +178,18 @@ def test_a_gradient_that_autograd_still_reads_is_not_summed_under_it(sent):
     torch.testing.assert_close(other.grad, torch.full_like(other, both * torch.e))
 
 
+def test_gradients_that_share_their_memory_are_summed_once_each(sent):
+    model = nn.ParameterList([torch.ones(2, WIDTH), torch.ones(2 * WIDTH)])
+    placement = placed(model)
+    placement.before_backward(last=False)
+    (model[0].view(1, -1) + model[1].view(1, -1)).square().sum().backward()
+    memory = {parameter.grad.untyped_storage().data_ptr() for parameter in model}
+    assert len(memory) == 1  # autograd handed out views of one tensor
+    placement.reduce()
+    for parameter in model:
+        torch.testing.assert_close(parameter.grad, torch.full_like(parameter, 2 * 4.0))
+
+
 def test_types_of_parameters_do_not_mix(sent):
     model = nn.ParameterList([torch.ones(3), torch.ones(3, dtype=torch.float64)])
     placement = placed(model)
