@@ -123,14 +123,13 @@ def compile_steps(trainer: Trainer, batch: Batch) -> bool:
 
     # A pass through weights in shards cannot be taken back, and is tried but once.
     combining = (False,) if trainer.lies_in_shards else (True, False)
-    error = _compiling(attempt, combining, settings.keep_heads, settings.keep_weights)
-    if error is not None and trainer.lies_in_shards:
+    failure = _failure(attempt, combining, settings.keep_heads, settings.keep_weights)
+    if failure and trainer.lies_in_shards:
         raise UserError(
             "train.compile: compiling failed, and a pass through weights in shards cannot be "
-            f"taken back: {_cause(error)}; set train.compile = False"
-        ) from error
-    failures = trainer.world.everyones("" if error is None else _cause(error))
-    failure = next((each for each in failures if each), "")
+            f"taken back: {failure}; set train.compile = False"
+        )
+    failure = next((each for each in trainer.world.everyones(failure) if each), "")
     if failure:
         trainer.use(Passes())
         trainer.try_step(batch)  # an error that plain passes share is not the compiler's
@@ -138,22 +137,23 @@ def compile_steps(trainer: Trainer, batch: Batch) -> bool:
     return not failure
 
 
-def _compiling(
+def _failure(
     attempt: Callable[[], object],
     combining: Sequence[bool] = (True, False),
     keep_heads: bool = False,
     keep_weights: bool = True,
-) -> RuntimeError | None:
-    """Attempt what compiles, with small kernels combined or not, and return why it cannot be.
+) -> str:
+    """Attempt what compiles, with small kernels combined or not; return why it cannot be, or "".
 
-    To look for garbage among the compiler's objects would take a seventh of its time.
+    An error would hold what the attempt had in memory while the next one runs. To look for garbage
+    among the compiler's objects would take a seventh of its time.
     """
     from torch._dynamo import config  # imports the compiler: a second
     from torch._dynamo.exc import Unsupported
 
     from framework.training.lean_graphs import lean_graphs
 
-    failure = None
+    failure = ""
     for combined in combining:
         try:
             with (
@@ -162,13 +162,13 @@ def _compiling(
                 uncollected(),
             ):
                 attempt()
-            return None
+            return ""
         except RuntimeError as error:  # what every stage of the compiler raises
-            failure = error
+            failure = _cause(error)
             if isinstance(_behind(error), torch.OutOfMemoryError | Unsupported):
                 break  # kernels had no part in that
             if combined:
-                log.info("train.compile: kernels are not combined: %s", _cause(error))
+                log.info("train.compile: kernels are not combined: %s", failure)
     return failure
 
 
@@ -202,9 +202,8 @@ def sampling_passes(
     def attempt() -> None:
         field.velocity(x, t, torch.zeros_like(t, dtype=torch.long), t)
 
-    error = _compiling(attempt)
-    if error is not None:
-        log.warning("train.compile: sampling without, since compiling failed: %s", _cause(error))
+    if failure := _failure(attempt):
+        log.warning("train.compile: sampling without, since compiling failed: %s", failure)
         return Passes()
     return passes
 
