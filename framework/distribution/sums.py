@@ -20,7 +20,7 @@ class GradientSums:
 
     A group leaves as one copy, which takes the place of its gradients: what autograd made may share
     its memory with what it still reads. Once it has ended gradients are summed where they lie,
-    those of a step that is replayed as a whole for one: that takes a quarter less.
+    those of a step that is replayed as a whole for one: that takes a tenth less.
 
     PyTorch adds up what all passes of one `backward()` say of a parameter and then calls its hook,
     once, whether they were compiled, checkpointed or neither. Groups go from the last parameters to

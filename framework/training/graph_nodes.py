@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -37,21 +37,20 @@ def called(graph: fx.Graph, target: Callable[..., Any], node: fx.Node, *more: An
 
 def ancestors(node: fx.Node) -> set[fx.Node]:
     """Return all that a node follows from."""
-    found: set[fx.Node] = set()
-    left = [node]
-    while left:
-        new = [each for each in left.pop().all_input_nodes if each not in found]
-        found.update(new)
-        left += new
-    return found
+    return _reached(node, lambda each: each.all_input_nodes)
 
 
 def descendants(node: fx.Node) -> set[fx.Node]:
     """Return all that follows from a node."""
+    return _reached(node, lambda each: each.users)
+
+
+def _reached(node: fx.Node, beside: Callable[[fx.Node], Iterable[fx.Node]]) -> set[fx.Node]:
+    """Return all nodes that lead from one to those beside it, and on."""
     found: set[fx.Node] = set()
     left = [node]
     while left:
-        new = [each for each in left.pop().users if each not in found]
+        new = [each for each in beside(left.pop()) if each not in found]
         found.update(new)
         left += new
     return found

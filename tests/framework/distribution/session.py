@@ -183,7 +183,7 @@ class Session:
         trainer, batches = self.trainer()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(compilation, "compiled_passes", partial(one_sided, self.world))
-            nothing = SimpleNamespace(lean_graphs=lambda *_: nullcontext())  # seconds
+            nothing = SimpleNamespace(lean_graphs=lambda *_: nullcontext())  # the compiler: seconds
             patch.setitem(sys.modules, "framework.training.lean_graphs", nothing)
             compiled = compilation.compile_steps(trainer, batches.at(1))
         self.found["compiled"] = self.world.everyones(compiled)

@@ -40,7 +40,7 @@ class Changing(nn.Module):
 
 
 def followed(module):
-    """Swap two buffers, and return what one of them was."""
+    """Copy one buffer into another, and return that."""
     with torch.no_grad():
         module.other.copy_(module.scale)
     return module.other
