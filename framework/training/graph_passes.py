@@ -7,20 +7,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 from torch._inductor.pattern_matcher import stable_topological_sort
-from torch.utils.checkpoint import CheckpointPolicy
 
 from framework.training.graph_activations import join_activations
 from framework.training.graph_joins import join_head_norms
+from framework.training.graph_kept import Kept, mark_kept
 from framework.training.graph_mutations import refuse_changes
 from framework.training.graph_nodes import (
     CAST,
-    NORMS,
     SHAPES,
     VIEWS,
     ancestors,
@@ -76,18 +74,6 @@ _OPERATIONS = (
 )
 
 
-class Kept(NamedTuple):
-    """What is kept for the backward pass besides what is costly.
-
-    Attributes:
-        heads: normalised queries and keys, or they are normalised again.
-        weights: weights in the type that products take, or they are cast again.
-    """
-
-    heads: bool = False
-    weights: bool = True
-
-
 class LeanGraph(CustomGraphPass):
     """Keep what is costly to compute again, and compute in passing what is not."""
 
@@ -110,9 +96,7 @@ class LeanGraph(CustomGraphPass):
             make_plain_again(graph)
         stable_topological_sort(graph)
         join_head_norms(graph)
-        keep_costly(graph, self._kept.heads)
-        if not self._kept.weights:
-            cast_again(graph)
+        mark_kept(graph, self._kept)
 
     def uuid(self) -> bytes:
         """Return what the compiler's cache knows this pass by, and all that graphs follow from."""
@@ -130,28 +114,6 @@ def sources() -> tuple[str, ...]:
     folders = [] if kernels is None else kernels.submodule_search_locations or []
     found = [*here, *(file for folder in folders for file in Path(folder).glob("*.py"))]
     return tuple(sorted(map(str, found)))
-
-
-def keep_costly(graph: fx.Graph, heads: bool = False) -> None:
-    """Mark what is kept though PyTorch knows no cost of it: cuDNN's attention, custom operations.
-
-    Otherwise every plain pass would attend a second time in its backward pass. Our own norms are
-    custom operations too, but cost little more than reading what they would have kept; that of
-    `heads` is kept if asked for.
-    """
-    norms = calls(graph, "head_norm") if heads else []
-    for node in graph.nodes:
-        if _is_costly(node.target) or node in norms:
-            node.meta["recompute"] = CheckpointPolicy.MUST_SAVE
-
-
-def cast_again(graph: fx.Graph) -> None:
-    """Mark casts of what a graph is given, weights for one, as made again in the backward pass."""
-    for node in graph.nodes:
-        given = node.all_input_nodes
-        if node.target is CAST and given[0].op == "placeholder":
-            for each in (node, *(user for user in node.users if user.target in VIEWS)):
-                each.meta["recompute"] = CheckpointPolicy.MUST_RECOMPUTE
 
 
 def give_again(graph: fx.Graph, operation: _Operation) -> None:
@@ -265,12 +227,3 @@ def _behind_views(x: object) -> object:
             break
         x = base
     return x
-
-
-def _is_costly(target: object) -> bool:
-    if target is torch.ops.higher_order.triton_kernel_wrapper_functional:
-        return True
-    return isinstance(target, torch._ops.OpOverload) and (
-        target is _aten._scaled_dot_product_cudnn_attention.default
-        or target.namespace not in ("aten", "prim", "prims", NORMS)
-    )

@@ -7,7 +7,8 @@ tokens each product reads the whole weight for a few rows, and writes a whole gr
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -62,6 +63,7 @@ def _independent(products: list[fx.Node]) -> bool:
 def _join_rows(graph: fx.Graph, products: list[fx.Node]) -> None:
     """Multiply all rows by the weight at once; biases are added to each product's rows."""
     first = products[0]
+    products = sorted(products, key=lambda each: _of(each.args[-2]))
     with graph.inserting_before(first):
         rows = _stacked(graph, first, [each.args[-2] for each in products])
         shape = (rows.meta["val"].shape[0], first.meta["val"].shape[1])
@@ -111,11 +113,15 @@ def _product_behind(addend: object) -> fx.Node | None:
 
 
 def _join_sum(graph: fx.Graph, total: fx.Node, products: list[fx.Node]) -> None:
-    """Let one product sum over all rows: sums of products are then rounded once."""
-    first, turned = products[0], [each.args[0] for each in products]
+    """Let one product sum over all rows: sums of products are then rounded once.
+
+    The rows come in the order in which a joined product of the forward pass has put them together,
+    so that the compiler takes both for one.
+    """
+    first = products[0]
+    pairs = sorted((pair for each in products for pair in _factors(each)), key=itemgetter(1))
     with graph.inserting_before(total):
-        gradients = _stacked(graph, first, [_of(each).args[0] for each in turned])
-        inputs = _stacked(graph, first, [each.args[1] for each in products])
+        gradients, inputs = (_stacked(graph, first, parts) for parts in zip(*pairs, strict=True))
         rows, columns = gradients.meta["val"].shape
         left = _made(graph, first, (columns, rows), _aten.permute.default, gradients, [1, 0])
         whole = _made(graph, first, first.meta["val"].shape, _aten.mm.default, left, inputs)
@@ -124,8 +130,25 @@ def _join_sum(graph: fx.Graph, total: fx.Node, products: list[fx.Node]) -> None:
     total.replace_all_uses_with(sums)
 
 
-def _stacked(graph: fx.Graph, like: fx.Node, parts: list[Any]) -> fx.Node:
+def _factors(product: fx.Node) -> list[tuple[fx.Node, fx.Node]]:
+    """Return dY and X of a product dYᵀ X, or of each of those that were joined into it."""
+    gradients, inputs = _of(_of(product.args[0]).args[0]), _of(product.args[1])
+    dY, X = _stack(gradients), _stack(inputs)
+    alike = [each.meta["val"].shape[0] for each in dY] == [each.meta["val"].shape[0] for each in X]
+    return list(zip(dY, X, strict=True)) if alike else [(gradients, inputs)]
+
+
+def _stack(node: fx.Node) -> list[fx.Node]:
+    """Return the matrices of which a node has the rows, one below the other."""
+    if node.target is not _aten.cat.default or node.args[1:] not in ((), (0,)) or node.kwargs:
+        return [node]
+    parts: Any = node.args[0]
+    return list(parts)
+
+
+def _stacked(graph: fx.Graph, like: fx.Node, parts: Iterable[Any]) -> fx.Node:
     """Return matrices of one width, one below the other."""
+    parts = list(parts)
     rows = sum(each.meta["val"].shape[0] for each in parts)
     shape = (rows, parts[0].meta["val"].shape[1])
     return _made(graph, like, shape, _aten.cat.default, parts, 0)

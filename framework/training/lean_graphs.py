@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from torch._functorch import config as functorch_config
 from torch._inductor import config as inductor_config
 
-from framework.training.graph_passes import Kept, LeanGraph
+from framework.training.graph_kept import Kept
+from framework.training.graph_passes import LeanGraph
 
 
 @contextmanager
@@ -17,12 +18,13 @@ def lean_graphs(
 ) -> Iterator[None]:
     """Compile so that the backward pass keeps little and that kernels move little.
 
-    Kept are the results of matrix products and attention only. Everything else is elementwise or a
-    reduction over a token: the backward pass's own kernels compute it again from what they read
-    anyway. A block of the paper's XL/2 then keeps 364 MiB of its 32 images with their tangents
-    instead of 842. For the same reason the compiler stores no intermediate that several kernels of
-    a graph could compute from what they read: 8 % less of that block's memory traffic. Nor does it
-    try block shapes of elementwise kernels: what they gain is less than the noise of a step.
+    Kept are the results of matrix products and attention, and what else is small and in memory
+    whole. Everything else is elementwise or a reduction over a token: the backward pass's own
+    kernels compute it again from what they read anyway. A block of the paper's XL/2 then keeps
+    364 MiB of its 32 images with their tangents instead of 842. For the same reason the compiler
+    stores no intermediate that several kernels of a graph could compute from what they read: 8 %
+    less of that block's memory traffic. Nor does it try block shapes of elementwise kernels: what
+    they gain is less than the noise of a step.
 
     Args:
         keep_heads: whether normalised queries and keys are kept too.

@@ -9,7 +9,8 @@ from torch._inductor.lowering import lowerings
 from torch._ops import OpOverload
 from torch.fx import map_arg
 
-from framework.training.graph_passes import Kept, LeanGraph
+from framework.training.graph_kept import Kept
+from framework.training.graph_passes import LeanGraph
 
 _PARTS = select_decomp_table()
 

@@ -2,37 +2,9 @@
 
 from pathlib import Path
 
-import pytest
-import torch
-from torch import fx
-from torch.utils.checkpoint import CheckpointPolicy
-
 from framework.training import graph_passes
-from framework.training.graph_passes import Kept, LeanGraph, keep_costly
-from kernels import head_norm
-
-ATTENTION = torch.ops.aten._scaled_dot_product_cudnn_attention.default
-
-
-def test_attention_is_marked_and_nothing_else():
-    graph = fx.Graph()
-    q = graph.placeholder("q")
-    attention = graph.call_function(ATTENTION, (q, q, q, None, True))
-    graph.output(graph.call_function(torch.ops.aten.sin.default, (attention,)))
-    keep_costly(graph)
-    marked = {node for node in graph.nodes if "recompute" in node.meta}
-    assert marked == {attention}
-    assert attention.meta["recompute"] == CheckpointPolicy.MUST_SAVE
-
-
-@pytest.mark.parametrize("keeping", [False, True])
-def test_normalised_heads_are_kept_if_asked_for(keeping):
-    graph = fx.Graph()
-    qkv = graph.placeholder("qkv")
-    heads = graph.call_function(head_norm.forward_op, (qkv, None, qkv, qkv, 1, 1e-6))
-    graph.output(heads)
-    keep_costly(graph, heads=keeping)
-    assert ("recompute" in heads.meta) is keeping
+from framework.training.graph_kept import Kept
+from framework.training.graph_passes import LeanGraph
 
 
 def test_the_compilers_cache_knows_what_is_kept():

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from framework.passes import block_forward, block_pair
+from framework.training.lean_graphs import lean_graphs
 from tests.kernels.lean_compiler import lean
 
 B, N, D = 3, 200, 8
@@ -86,6 +87,15 @@ ALIKE = {
     "not turned": lambda W, V, x, y: ((x @ W).permute(0, 1).sin(), (x @ V).permute(0, 1).cos()),
     "by each other": lambda W, V, x, y: (W @ V, (V @ W).sin(), W @ W, V @ V),
     "of rows of two widths": lambda W, V, x, y: ((x[:1] @ W).sin(), (y @ W).sin(), x[:0] @ W),
+    "of the caller's stacks": lambda W, V, x, y: (
+        (torch.cat((x, y)) @ W).sin(),
+        (torch.cat((y, x)) @ W).cos(),
+        (torch.cat((y[:3], x, y[3:])) @ W).cos(),
+    ),
+    "of one stack": lambda W, V, x, y: (
+        (torch.cat((x, y)) @ W).sin(),
+        torch.cat((x, y), 1) @ W[:, :1].repeat(2, 1),
+    ),
     "in two types": lambda W, V, x, y: ((x @ W).sin(), (y.float() @ W.float()).double()),
 }
 
@@ -111,6 +121,15 @@ def test_three_passes_multiply_and_sum_once():
     assert products(backward, 3 * B) == (1, 1)
     assert products(backward, B) == (0, 0)
     assert products(backward, B * N) == (3, 3)  # of tokens, each pass its own
+
+
+def test_rows_that_were_put_together_are_kept_so():
+    run, backwards = compiled()
+    with lean_graphs():
+        step(run, block_of(), inputs())
+    joined = [node for node in backwards[0].graph.nodes if node.target is MM]
+    (total,) = (each for each in joined if each.args[0].meta["val"].shape[1] == 3 * B)
+    assert total.args[1].op == "placeholder"
 
 
 def test_products_that_wait_for_each_other_stay_apart():
