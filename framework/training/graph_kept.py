@@ -77,14 +77,14 @@ def cast_again(graph: fx.Graph) -> None:
 
 
 def _factors(graph: fx.Graph) -> Iterator[fx.Node]:
-    """Yield what products of the forward pass read, views taken off, that is computed."""
+    """Yield what products of the forward pass read that an operation computed, views taken off."""
     for product in graph.nodes:
         if product.target not in _FACTORS or is_backward(product):
             continue
         for factor in product.args[_FACTORS[product.target]]:
-            while factor.target in VIEWS:
+            while getattr(factor.target, "is_view", False):  # to keep one keeps all it is a view of
                 factor = factor.args[0]
-            if factor.op == "call_function":
+            if isinstance(factor.target, torch._ops.OpOverload):
                 yield factor
 
 

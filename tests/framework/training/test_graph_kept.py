@@ -36,17 +36,21 @@ def test_normalised_heads_are_kept_if_asked_for(keeping):
     assert ("recompute" in heads.meta) is keeping
 
 
+VIEWS = [(torch.ops.aten.view.default, [-1, 8]), (torch.ops.aten.slice.Tensor, 0, 0, 1)]
+
+
+@pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("small", [True, False])
-def test_small_factors_of_products_are_marked_and_large_ones_are_not(small):
-    graph = fx.Graph()
+def test_small_factors_of_products_are_marked_and_large_ones_are_not(small, view):
     rows = SMALL // 8 // 4 + (not small)  # of 8 numbers of 4 bytes
+    graph = fx.Graph()
     x, weight = graph.placeholder("x"), graph.placeholder("weight")
     sine = graph.call_function(torch.ops.aten.sin.default, (x,))
-    view = graph.call_function(torch.ops.aten.view.default, (sine, [rows, 8]))
+    seen = graph.call_function(view[0], (sine, *view[1:]))
     cast = graph.call_function(CAST, (weight, torch.float32))
-    product = graph.call_function(torch.ops.aten.mm.default, (view, cast))
+    product = graph.call_function(torch.ops.aten.mm.default, (seen, cast))
     graph.output(graph.call_function(torch.ops.aten.cos.default, (product,)))
-    sine.meta["val"] = torch.empty(2, rows, 4, device="meta")
+    sine.meta["val"] = torch.empty(rows, 8, device="meta")
     cast.meta["val"] = torch.empty(8, 8, device="meta")
     keep_small_factors(graph)
     assert [node for node in graph.nodes if "recompute" in node.meta] == [sine] * small
