@@ -32,6 +32,7 @@ from framework.passes import (
     head_pair,
 )
 from framework.protocols import Batch, Tokens, has_blocks
+from framework.training.graph_kept import Kept
 from framework.training.sampling import field_of
 from framework.training.settings import Train
 from framework.training.trainer import Trainer
@@ -123,7 +124,8 @@ def compile_steps(trainer: Trainer, batch: Batch) -> bool:
 
     # A pass through weights in shards cannot be taken back, and is tried but once.
     combining = (False,) if trainer.lies_in_shards else (True, False)
-    failure = _failure(attempt, combining, settings.keep_heads, settings.keep_weights)
+    kept = Kept(settings.keep_heads, settings.keep_weights)
+    failure = _failure(attempt, kept, combining)
     if failure and trainer.lies_in_shards:
         raise UserError(
             "train.compile: compiling failed, and a pass through weights in shards cannot be "
@@ -138,10 +140,7 @@ def compile_steps(trainer: Trainer, batch: Batch) -> bool:
 
 
 def _failure(
-    attempt: Callable[[], object],
-    combining: Sequence[bool] = (True, False),
-    keep_heads: bool = False,
-    keep_weights: bool = True,
+    attempt: Callable[[], object], kept: Kept, combining: Sequence[bool] = (True, False)
 ) -> str:
     """Attempt what compiles, with small kernels combined or not; return why it cannot be, or "".
 
@@ -157,7 +156,7 @@ def _failure(
     for combined in combining:
         try:
             with (
-                lean_graphs(keep_heads, keep_weights, combined),
+                lean_graphs(*kept, combined),
                 config.patch(run_gc_after_compile=False),
                 uncollected(),
             ):
@@ -202,7 +201,7 @@ def sampling_passes(
     def attempt() -> None:
         field.velocity(x, t, torch.zeros_like(t, dtype=torch.long), t)
 
-    if failure := _failure(attempt):
+    if failure := _failure(attempt, Kept()):
         log.warning("train.compile: sampling without, since compiling failed: %s", failure)
         return Passes()
     return passes

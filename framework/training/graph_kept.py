@@ -12,7 +12,7 @@ from torch.utils.checkpoint import CheckpointPolicy
 from framework.training.graph_nodes import CAST, NORMS, VIEWS, calls, is_backward
 
 SMALL = 2**20
-"""Bytes of a small tensor: a condition is one, and tokens of any size worth compiling are not."""
+"""Bytes of a small tensor: the paper's networks have smaller conditions, and larger tokens."""
 
 _aten = torch.ops.aten
 _FACTORS = {

@@ -7,7 +7,7 @@ tokens each product reads the whole weight for a few rows, and writes a whole gr
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -65,7 +65,7 @@ def _join_rows(graph: fx.Graph, products: list[fx.Node]) -> None:
     first = products[0]
     products = sorted(products, key=lambda each: _of(each.args[-2]))
     with graph.inserting_before(first):
-        rows = _stacked(graph, first, [each.args[-2] for each in products])
+        rows = _stacked(graph, first, [_of(each.args[-2]) for each in products])
         shape = (rows.meta["val"].shape[0], first.meta["val"].shape[1])
         whole = _made(graph, first, shape, _aten.mm.default, rows, first.args[-1])
         start = 0
@@ -146,12 +146,11 @@ def _stack(node: fx.Node) -> list[fx.Node]:
     return list(parts)
 
 
-def _stacked(graph: fx.Graph, like: fx.Node, parts: Iterable[Any]) -> fx.Node:
+def _stacked(graph: fx.Graph, like: fx.Node, parts: Sequence[fx.Node]) -> fx.Node:
     """Return matrices of one width, one below the other."""
-    parts = list(parts)
     rows = sum(each.meta["val"].shape[0] for each in parts)
     shape = (rows, parts[0].meta["val"].shape[1])
-    return _made(graph, like, shape, _aten.cat.default, parts, 0)
+    return _made(graph, like, shape, _aten.cat.default, list(parts), 0)
 
 
 def _made(graph: fx.Graph, like: fx.Node, shape: Any, target: Any, *args: Any) -> fx.Node:
